@@ -1,0 +1,1 @@
+"""Pure functions on `torch.fx.Graph` and what they pass around: no pass, no capture, no policy."""

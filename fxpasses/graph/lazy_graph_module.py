@@ -1,0 +1,89 @@
+"""`LazyGraphModule`: a graph module whose code is generated when it is first needed, and once."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from typing import Any, cast
+
+from torch import fx, nn
+
+from fxpasses.graph.modules import copy_targets
+
+
+class _ForwardOnDemand:
+    """Stands for `forward` on a class until the code is generated; every kind of access generates it.
+
+    It is a descriptor, not a method that forwards, so that whoever looks at `forward` (a second trace,
+    `torch.jit.script`, `inspect`) sees the generated function and nothing in front of it.
+    """
+
+    def __get__(self, instance: LazyGraphModule | None, owner: type[LazyGraphModule]) -> Callable[..., Any]:
+        found = instance if instance is not None else _instance_of(owner)
+        if found is None:
+            raise AttributeError(f"{owner.__name__}.forward exists on instances only: each has code of its own")
+        found.compile_now()
+        return getattr(found if instance is not None else owner, "forward")
+
+
+class LazyGraphModule(fx.GraphModule):
+    """A `GraphModule` over the model's own leaf modules, parameters and buffers, with code made on demand.
+
+    Containers between the root and a leaf are fresh, empty modules, so that no pass can ever reach into a
+    container of the model. Plain tensor attributes stay plain: the state dict holds the model's own keys.
+
+    Args:
+        root: The module in which the targets of the graph's nodes are found.
+        graph: The graph; it is owned by the new module from then on.
+        class_name: What the module calls itself when printed.
+
+    Example:
+        >>> graph = fx.Graph()
+        >>> output = graph.output(graph.call_function(abs, (graph.placeholder("x"),)))
+        >>> graph_module = LazyGraphModule(nn.Module(), graph)
+        >>> graph_module.is_compiled
+        False
+        >>> graph_module(-2), graph_module.is_compiled
+        (2, True)
+    """
+
+    forward = cast("Callable[..., Any]", _ForwardOnDemand())
+
+    def __init__(self, root: nn.Module, graph: fx.Graph, class_name: str = "GraphModule") -> None:
+        # The base class copies what nodes refer to in its own way; an empty graph gives it nothing to copy.
+        super().__init__(nn.Module(), fx.Graph(tracer_cls=graph._tracer_cls), class_name)
+        self.training = root.training
+        copy_targets(root, self, graph)
+        self.graph = graph
+
+    @property
+    def is_compiled(self) -> bool:
+        """Whether the code of the current graph has been generated."""
+        return "forward" in vars(type(self))
+
+    def recompile(self) -> Any:
+        """Marks the code as out of date; the next use generates it anew."""
+        own_class = type(self)
+        own_class._instance = weakref.ref(self)
+        if "forward" in vars(own_class):
+            del own_class.forward
+
+    def compile_now(self) -> None:
+        """Generates the code of the current graph if that has not happened yet."""
+        if not self.is_compiled:
+            super().recompile()
+
+    @property
+    def code(self) -> str:
+        """The Python code of the current graph."""
+        self.compile_now()
+        return self._code
+
+    def __str__(self) -> str:
+        self.compile_now()
+        return super().__str__()
+
+
+def _instance_of(owner: type[LazyGraphModule]) -> LazyGraphModule | None:
+    reference = vars(owner).get("_instance")
+    return None if reference is None else reference()

@@ -1,0 +1,81 @@
+"""What a pass is: `Pass`, its claims, and `PassResult`."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, cast
+
+from torch import fx
+from torch.fx.passes.infra.pass_base import PassBase
+from torch.fx.passes.infra.pass_base import PassResult as TorchPassResult
+
+from fxpasses.graph.facts import Fact
+
+OutputsClaim = Literal["equal", "subset", "renamed"]
+
+
+class PassResult(TorchPassResult):
+    """The outcome of a pass: unpacks as `(graph_module, modified)`; whatever else it tells are attributes.
+
+    A pass that tells more subclasses this with annotated attributes and passes their values as keywords.
+
+    Example:
+        >>> class Counted(PassResult):
+        ...     copies: int
+        >>> result = Counted(fx.symbolic_trace(abs), True, copies=3)
+        >>> graph_module, modified = result
+        >>> modified, result.copies
+        (True, 3)
+    """
+
+    graph_module: fx.GraphModule
+    modified: bool
+
+    def __new__(cls, graph_module: fx.GraphModule, modified: bool, **extras: Any) -> PassResult:
+        """Makes the pair, and sets each of `extras` as an attribute."""
+        result = super().__new__(cls, graph_module, modified)
+        result.__dict__.update(extras)
+        return cast("PassResult", result)
+
+
+@dataclass(frozen=True)
+class Pass(PassBase):
+    """Base class of a graph pass: a frozen dataclass whose fields are its options.
+
+    A subclass implements `call`, a thin shell over a free function, and states its claims as class variables.
+    Any host that takes `f(graph_module) -> PassResult` takes an instance. Instances hold no state between runs.
+
+    Attributes:
+        needs: Facts that must hold before the pass runs.
+        provides: Facts that hold after it.
+        preserves: Facts that still hold after it if they held before; all others are taken to be lost.
+        in_place: Whether the result is the graph module that was given, changed (True), or a new one.
+        outputs: What happens to the graph's outputs: `equal` values, a `subset` of values, or `renamed` ones.
+
+    Example:
+        >>> from dataclasses import dataclass
+        >>> @dataclass(frozen=True)
+        ... class CountNodes(Pass):
+        ...     def call(self, graph_module):
+        ...         return PassResult(graph_module, False, count=len(graph_module.graph.nodes))
+        >>> CountNodes()(fx.symbolic_trace(abs)).count
+        3
+    """
+
+    needs: ClassVar[frozenset[Fact]] = frozenset()
+    provides: ClassVar[frozenset[Fact]] = frozenset()
+    preserves: ClassVar[frozenset[Fact]] = frozenset()
+    in_place: ClassVar[bool] = True
+    outputs: ClassVar[OutputsClaim] = "equal"
+
+    def __call__(self, graph_module: fx.GraphModule) -> PassResult:
+        """Runs the precondition on the given graph module, the pass, and the postcondition on its result."""
+        self.requires(graph_module)
+        result = self.call(graph_module)
+        self.ensures(result.graph_module)
+        return result
+
+    @abstractmethod
+    def call(self, graph_module: fx.GraphModule) -> PassResult:
+        """Transforms or analyses `graph_module`; see the class for what a subclass owes."""
