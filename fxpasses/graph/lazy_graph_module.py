@@ -49,6 +49,9 @@ class LazyGraphModule(fx.GraphModule):
 
     forward = cast("Callable[..., Any]", _ForwardOnDemand())
 
+    # TorchScript compiles every property that is not named here.
+    __jit_unused_properties__ = (*fx.GraphModule.__jit_unused_properties__, "code", "is_compiled")
+
     def __init__(self, root: nn.Module, graph: fx.Graph, class_name: str = "GraphModule") -> None:
         # The base class copies what nodes refer to in its own way; an empty graph gives it nothing to copy.
         super().__init__(nn.Module(), fx.Graph(tracer_cls=graph._tracer_cls), class_name)

@@ -57,7 +57,6 @@ def _child(parent: nn.Module, name: str, like: nn.Module) -> nn.Module:
 def _place(source: nn.Module, destination: nn.Module, name: str) -> None:
     value = getattr(source, name)
     if isinstance(value, nn.Module):
-        _take_over(destination._modules.get(name), value)
         destination.add_module(name, value)
     elif name in source._buffers:
         destination.register_buffer(name, value, persistent=name not in source._non_persistent_buffers_set)
@@ -65,11 +64,6 @@ def _place(source: nn.Module, destination: nn.Module, name: str) -> None:
         destination.register_parameter(name, value)
     else:
         setattr(destination, name, value)
-
-
-def _take_over(placeholder: nn.Module | None, value: nn.Module) -> None:
-    """Does nothing: a fresh container that gives way to the module itself needs no copying, which holds it all."""
-    del placeholder, value
 
 
 def drop_unused(graph_module: fx.GraphModule) -> int:
@@ -87,6 +81,7 @@ def drop_unused(graph_module: fx.GraphModule) -> int:
         mine, new = graph_module.__dict__[entries], kept.__dict__[entries]
         mine.clear()
         mine.update(new)
+    graph_module._non_persistent_buffers_set = kept._non_persistent_buffers_set
     return len(before - _tensors(graph_module))
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from torch import fx, nn
-
-_NESTED = ("_modules", "_parameters", "_buffers")
-
 
 class _NodeState(NamedTuple):
     node: fx.Node
@@ -25,7 +23,27 @@ class _NodeState(NamedTuple):
 class _ModuleState(NamedTuple):
     module: nn.Module
     attributes: dict[str, Any]
-    nested: dict[str, dict[str, Any]]
+    nested: dict[str, dict[Any, Any]]
+
+
+@dataclass(frozen=True)
+class ModuleSnapshot:
+    """The attributes, children, parameters, buffers and hooks of a module and of all modules below it.
+
+    Tensors are kept by reference, not copied.
+    """
+
+    states: tuple[_ModuleState, ...]
+
+    @classmethod
+    def take(cls, module: nn.Module) -> ModuleSnapshot:
+        """Records the state of `module` and of its descendants."""
+        return cls(tuple(_module_state(each) for each in module.modules()))
+
+    def restore(self) -> None:
+        """Puts every attribute back; may be called any number of times."""
+        for state in self.states:
+            _restore_module(state)
 
 
 @dataclass(frozen=True)
@@ -50,7 +68,7 @@ class Snapshot:
     graph_attributes: dict[str, Any]
     used_names: tuple[set[str], dict[str, int], dict[Any, str]]
     nodes: tuple[_NodeState, ...]
-    modules: tuple[_ModuleState, ...]
+    modules: ModuleSnapshot
     class_attributes: dict[str, Any]
 
     @classmethod
@@ -64,14 +82,13 @@ class Snapshot:
             dict(graph.__dict__),
             (set(namespace._used_names), dict(namespace._base_count), dict(namespace._obj_to_name)),
             tuple(_node_state(node) for node in graph.nodes),
-            tuple(_module_state(module) for module in graph_module.modules()),
+            ModuleSnapshot.take(graph_module),
             dict(vars(type(graph_module))),
         )
 
     def restore(self) -> None:
         """Puts everything recorded back in place; may be called any number of times."""
-        for state in self.modules:
-            _restore_module(state)
+        self.modules.restore()
         self._restore_class()
         self._restore_nodes()
 
@@ -132,7 +149,8 @@ def _node_state(node: fx.Node) -> _NodeState:
 
 def _module_state(module: nn.Module) -> _ModuleState:
     attributes = module.__dict__
-    return _ModuleState(module, dict(attributes), {name: dict(attributes[name]) for name in _NESTED})
+    nested = {name: dict(entries) for name, entries in attributes.items() if type(entries) in (dict, OrderedDict)}
+    return _ModuleState(module, dict(attributes), nested)
 
 
 def _restore_module(state: _ModuleState) -> None:

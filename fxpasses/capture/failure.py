@@ -1,0 +1,56 @@
+"""Says why a model could not be captured: the module, the file, the line, and the ways out."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from fxpasses.errors import CaptureError
+
+_OWN_CODE = (str(Path(torch.__file__).parent) + os.sep, str(Path(__file__).parents[1]) + os.sep)
+
+
+def capture_failure(model: nn.Module, error: Exception, stack: Sequence[tuple[str, Any]]) -> CaptureError:
+    """Makes the error for a trace of `model` that ended in `error`.
+
+    Args:
+        model: The model that was traced.
+        error: What the trace raised.
+        stack: Path and class of each module whose forward was running, outermost first.
+    """
+    path, module_type = stack[-1] if stack else ("", type(model))
+    name = module_type.__name__ if isinstance(module_type, type) else str(module_type)
+    place = f"module {path!r} ({name})" if path else f"the model's own forward ({name})"
+    return CaptureError(
+        f"{type(model).__name__} cannot be traced symbolically: {place}, {_source_line(error)}\n"
+        f"  {type(error).__name__}: {_first_line(error)}\n" + _ways_out(model, name, bool(path))
+    )
+
+
+def _source_line(error: Exception) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    theirs = [frame for frame in frames if not frame.filename.startswith((*_OWN_CODE, "<"))]
+    if not theirs:
+        return "no line of the model's own source is on the stack"
+    frame = theirs[-1]
+    return f'file "{frame.filename}", line {frame.lineno}, in {frame.name}: {frame.line}'
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [""])[0]
+
+
+def _ways_out(model: nn.Module, name: str, has_parent: bool) -> str:
+    ways = [
+        "concrete_args={'argument': value} makes an argument of forward a constant",
+        "tracer_kwargs={'autowrap_functions': (function,)} records a function whole",
+    ]
+    if has_parent:
+        ways.insert(0, f"leaf_modules=({name},) keeps that module whole: one node, nothing inside it to extract")
+    return "\n".join(f"  - {way}" for way in ("Ways out:", *ways)).replace("  - Ways out:", "Ways out:")

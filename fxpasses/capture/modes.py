@@ -1,0 +1,38 @@
+"""Training mode and state of a model around a capture: set, and put back whatever happens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from torch import nn
+
+from fxpasses.graph.snapshot import ModuleSnapshot
+
+
+@contextmanager
+def left_as_it_was(model: nn.Module, training: bool | None = None) -> Iterator[None]:
+    """Runs its block with `model` in the given mode, then puts the whole model back as it was.
+
+    Every submodule gets its own `training` flag back (a frozen normalisation layer stays frozen), together
+    with its attributes, children and hooks, also when the block raises. Values inside tensors are not saved.
+
+    Args:
+        model: The model; its `train` method is what sets the mode, so that overrides of it are honoured.
+        training: True for training mode, False for evaluation mode, None for the flags as they are.
+
+    Example:
+        >>> model = nn.Sequential(nn.Dropout().eval())
+        >>> with left_as_it_was(model, training=True):
+        ...     model[0].training
+        True
+        >>> model.training, model[0].training
+        (True, False)
+    """
+    snapshot = ModuleSnapshot.take(model)
+    try:
+        if training is not None:
+            model.train(training)
+        yield
+    finally:
+        snapshot.restore()

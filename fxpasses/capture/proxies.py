@@ -1,0 +1,103 @@
+"""The proxies of a symbolic capture: they record augmented assignments, and buffers know their shape."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import fx
+
+if TYPE_CHECKING:
+    from fxpasses.capture.tracer import CaptureTracer
+
+PLAIN_OPERATOR: dict[Callable[..., Any], Callable[..., Any]] = {
+    operator.iadd: operator.add,
+    operator.iand: operator.and_,
+    operator.ifloordiv: operator.floordiv,
+    operator.ilshift: operator.lshift,
+    operator.imatmul: operator.matmul,
+    operator.imod: operator.mod,
+    operator.imul: operator.mul,
+    operator.ior: operator.or_,
+    operator.ipow: operator.pow,
+    operator.irshift: operator.rshift,
+    operator.isub: operator.sub,
+    operator.itruediv: operator.truediv,
+    operator.ixor: operator.xor,
+}
+"""The in-place operators that Python's augmented assignments call, each with the operator that makes a new value."""
+
+
+class RecordingProxy(fx.Proxy):
+    """A proxy whose `+=` and its like are recorded as what they are: writes into the value itself.
+
+    `fx.Proxy` has no `__iadd__`, so Python falls back on `+` and the graph computes a new value, while in eager
+    code every other name of the old value sees the sum.
+    """
+
+    tracer: CaptureTracer
+
+    def __getattr__(self, k: str) -> fx.proxy.Attribute:
+        return RecordingAttribute(self, k)
+
+
+class RecordingAttribute(RecordingProxy, fx.proxy.Attribute):
+    """An attribute of a proxy; it becomes a node when something uses it."""
+
+
+def _augmented(target: Callable[..., Any]) -> Callable[[RecordingProxy, Any], fx.Proxy]:
+    def method(self: RecordingProxy, other: Any) -> fx.Proxy:
+        return self.tracer.augmented(target, self, other)
+
+    return method
+
+
+for _operator in PLAIN_OPERATOR:
+    setattr(RecordingProxy, f"__{_operator.__name__}__", _augmented(_operator))
+
+
+class BufferProxy(RecordingProxy):
+    """A proxy of a tensor that the model owns: its shape is known, so decisions on the shape can be taken."""
+
+    def __init__(self, node: fx.Node, tracer: CaptureTracer, tensor: torch.Tensor) -> None:
+        super().__init__(node, tracer)
+        self._tensor = tensor
+
+    @property
+    def shape(self) -> torch.Size:
+        """The tensor's shape, as a constant."""
+        return self._tensor.shape
+
+    @property
+    def ndim(self) -> int:
+        """The tensor's number of dimensions, as a constant."""
+        return self._tensor.ndim
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The tensor's dtype, as a constant."""
+        return self._tensor.dtype
+
+    def size(self, dim: int | None = None) -> Any:
+        """Returns the tensor's shape, or one extent of it, as a constant."""
+        return self._tensor.shape if dim is None else self._tensor.shape[dim]
+
+    def dim(self) -> int:
+        """Returns the tensor's number of dimensions, as a constant."""
+        return self._tensor.ndim
+
+    def numel(self) -> int:
+        """Returns the tensor's number of elements, as a constant."""
+        return self._tensor.numel()
+
+    def nelement(self) -> int:
+        """Returns the tensor's number of elements, as a constant."""
+        return self._tensor.numel()
+
+    def __len__(self) -> int:
+        return len(self._tensor)
+
+    def __iter__(self) -> Iterator[fx.Proxy]:
+        return (self[index] for index in range(len(self._tensor)))

@@ -1,0 +1,94 @@
+"""Symbolic capture: one trace of a model in one mode, without running it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import fx, nn
+
+from fxpasses.capture.failure import capture_failure
+from fxpasses.capture.leaves import tracer_options as completed
+from fxpasses.capture.modes import left_as_it_was
+from fxpasses.capture.tracer import CaptureTracer
+from fxpasses.errors import ArgumentTypeError
+from fxpasses.graph.calls import CaptureRecord
+from fxpasses.graph.lazy_graph_module import LazyGraphModule
+from fxpasses.graph.meta import set_capture_record
+
+
+def capture_symbolic(
+    model: nn.Module,
+    *,
+    training: bool | None = None,
+    tracer_options: Mapping[str, Any] | None = None,
+    concrete_args: Mapping[str, Any] | None = None,
+    make_tracer: Callable[..., CaptureTracer] = CaptureTracer,
+) -> fx.GraphModule:
+    """Traces `model` once, symbolically, and leaves it exactly as it was.
+
+    The nodes carry `nn_module_stack`; the graph module's record holds what each traced-through module call
+    took and returned, and the model itself. Parameters, buffers and leaf modules are the model's own.
+
+    Args:
+        model: The model; it is not run, and nothing is stored on it.
+        training: The mode to trace: True, False, or None for each submodule's mode as it is.
+        tracer_options: Leaves and functions to record whole; see `fxpasses.capture.leaves.tracer_options`.
+        concrete_args: Values for arguments of the model's forward that are to be constants of the graph.
+        make_tracer: The tracer's class, called with the completed options.
+
+    Returns:
+        A graph module that computes what the model computes in that mode.
+
+    Raises:
+        ArgumentTypeError: `model` is not an `nn.Module`.
+        CaptureError: The model cannot be traced; the message names module, file and line.
+
+    Example:
+        >>> model = nn.Sequential(nn.Linear(2, 3), nn.ReLU())
+        >>> [node.name for node in capture_symbolic(model).graph.nodes]
+        ['input_1', '_0', '_1', 'output']
+    """
+    require_module(model)
+    tracer = make_tracer(**completed(tracer_options))
+    with left_as_it_was(model, training):
+        mode = model.training
+        try:
+            graph = tracer.trace(model, None if concrete_args is None else dict(concrete_args))
+        except Exception as error:
+            raise capture_failure(model, error, list(tracer.module_stack.values())) from error
+    return graph_module_of(model, mode, tracer, graph)
+
+
+def require_module(model: object) -> None:
+    """Raises `ArgumentTypeError` unless `model` is an `nn.Module`."""
+    if isinstance(model, nn.Module):
+        return
+    hint = f"Did you mean {model.__name__}()?" if isinstance(model, type) else "Wrap a function in a module's forward."
+    raise ArgumentTypeError(f"model: expected an nn.Module, got {model!r} of type {type(model).__name__}. {hint}")
+
+
+def graph_module_of(model: nn.Module, training: bool, tracer: CaptureTracer, graph: fx.Graph) -> fx.GraphModule:
+    """Makes the graph module of a finished trace, with its record and its constants.
+
+    A constant tensor that the forward made while it was traced becomes a buffer outside of the state dict, so
+    that it follows the module to another device.
+    """
+    graph_module = LazyGraphModule(model, graph, type(model).__name__)
+    graph_module.training = training
+    for name, value in tracer.constants.items():
+        graph_module.register_buffer(name, value, persistent=False)
+    set_capture_record(graph_module, CaptureRecord(model, training, tracer.calls(), _aliases(model)))
+    return graph_module
+
+
+def _aliases(model: nn.Module) -> dict[str, str]:
+    """Maps each further path of a module that has several to its first one, which is the one in the graph."""
+    first: dict[nn.Module, str] = {}
+    aliases: dict[str, str] = {}
+    for path, module in model.named_modules(remove_duplicate=False):
+        if first.setdefault(module, path) != path:
+            aliases[path] = first[module]
+    return aliases
+
+

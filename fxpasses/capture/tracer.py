@@ -1,0 +1,168 @@
+"""`CaptureTracer`: an `fx.Tracer` that records what each module call took and returned.
+
+It traces what `fx.Tracer` traces and makes the same nodes, with three differences: nothing is ever stored on
+the model, buffers are read through `get_attr` nodes instead of being folded into constants, and an augmented
+assignment such as `y += 1` is recorded as one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, cast
+
+import torch
+from torch import fx, nn
+
+from fxpasses.capture.proxies import PLAIN_OPERATOR, BufferProxy, RecordingProxy
+from fxpasses.graph.calls import ModuleCall, NodeRef, Opaque, map_structure
+from fxpasses.graph.numbers import makes_number
+
+
+@dataclass
+class _OpenCall:
+    """A module call while the trace is under way: its structures still hold proxies."""
+
+    path: str
+    index: int
+    module_type: type[nn.Module]
+    args: Any
+    kwargs: Any
+    after: fx.Node | None
+    output: object = Opaque("a call that did not return")
+
+
+class CaptureTracer(fx.Tracer):
+    """Traces one model once, in the mode in which it is.
+
+    Args:
+        leaf_modules: Classes of modules that become one `call_module` node each, besides those of `torch.nn`.
+        autowrap_modules: Python modules whose functions become one `call_function` node each.
+        autowrap_functions: Further such functions.
+        param_shapes_constant: Whether the shape of a parameter is a constant of the graph.
+    """
+
+    def __init__(
+        self,
+        leaf_modules: Iterable[type[nn.Module]] = (),
+        autowrap_modules: tuple[ModuleType, ...] = (),
+        autowrap_functions: tuple[Callable[..., Any], ...] = (),
+        param_shapes_constant: bool = False,
+    ) -> None:
+        super().__init__(tuple(autowrap_modules), tuple(autowrap_functions), param_shapes_constant)
+        self.leaf_modules = tuple(leaf_modules)
+        self.constants: dict[str, torch.Tensor] = {}
+        self._calls: list[_OpenCall] = []
+        self._tensor_paths: dict[int, str] = {}
+
+    def trace(self, root: Any, concrete_args: Any = None) -> fx.Graph:
+        """Traces `root`; see `fx.Tracer.trace`."""
+        if isinstance(root, nn.Module):
+            tensors = [*root.named_parameters(), *root.named_buffers()]
+            self._tensor_paths = {id(tensor): path for path, tensor in tensors}
+        return super().trace(root, concrete_args)
+
+    def calls(self) -> tuple[ModuleCall, ...]:
+        """Returns the finished trace's calls of traced-through modules, in the order in which they began."""
+        return tuple(
+            ModuleCall(
+                call.path,
+                call.index,
+                call.module_type,
+                cast("tuple[object, ...]", map_structure(call.args, _reference)),
+                cast("dict[str, object]", map_structure(call.kwargs, _reference)),
+                map_structure(call.output, _reference),
+                None if call.after is None else NodeRef(call.after.name),
+            )
+            for call in self._calls
+        )
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        """Whether `m` becomes one `call_module` node."""
+        return isinstance(m, self.leaf_modules) or super().is_leaf_module(m, module_qualified_name)
+
+    def call_module(
+        self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """Records the call, and traces through `m` unless it is a leaf."""
+        path = self.path_of_module(m)
+        if self.is_leaf_module(m, path):
+            return super().call_module(m, forward, args, kwargs)
+        # Lists and dicts may be changed by the callee, or later by the caller: keep what they hold now.
+        call = _OpenCall(
+            path,
+            self.num_calls.get(path, 0),
+            type(m),
+            map_structure(args, _itself),
+            map_structure(kwargs, _itself),
+            next(iter(reversed(self.graph.nodes)), None),
+        )
+        self._calls.append(call)
+        output = super().call_module(m, forward, args, kwargs)
+        call.output = map_structure(output, _itself)
+        return output
+
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        """Wraps `node` in a proxy that records augmented assignments."""
+        return RecordingProxy(node, self)
+
+    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, fx.Proxy]) -> Any:
+        """Returns a proxy for a parameter or buffer of the model, made once a trace; anything else as it is."""
+        if not isinstance(attr_val, torch.Tensor):
+            return attr_val
+        path = self._tensor_paths.get(id(attr_val))
+        if path is None:
+            return attr_val
+        if isinstance(attr_val, nn.Parameter):
+            return self._parameter_proxy(path, attr_val, parameter_proxy_cache)
+        if path not in parameter_proxy_cache:
+            node = self.create_node("get_attr", path, (), {})
+            parameter_proxy_cache[path] = BufferProxy(node, self, attr_val)
+        return parameter_proxy_cache[path]
+
+    def create_arg(self, a: Any) -> Any:
+        """Turns a Python value into an argument of a node, without storing anything on the model."""
+        if isinstance(a, torch.Tensor) and not isinstance(a, fx.Proxy):
+            return self._tensor_node(a)
+        return super().create_arg(a)
+
+    def augmented(self, target: Callable[..., Any], proxy: fx.Proxy, other: Any) -> fx.Proxy:
+        """Records `proxy <op>= other` as the in-place operator `target`.
+
+        A Python number is never changed in place. The generated code would assign to its variable, which a
+        second name may still stand for, so for numbers the plain operator is recorded.
+        """
+        recorded = PLAIN_OPERATOR[target] if makes_number(proxy.node) else target
+        return self.create_proxy("call_function", recorded, (proxy, other), {})
+
+    def _parameter_proxy(self, path: str, parameter: nn.Parameter, cache: dict[str, fx.Proxy]) -> fx.Proxy:
+        if path not in cache:
+            factory = (lambda node: BufferProxy(node, self, parameter)) if self.param_shapes_constant else None
+            cache[path] = self.create_proxy("get_attr", path, (), {}, proxy_factory_fn=factory)
+        return cache[path]
+
+    def _tensor_node(self, tensor: torch.Tensor) -> fx.Node:
+        path = self._tensor_paths.get(id(tensor)) or self.tensor_attrs.get(tensor)
+        if path is None:
+            path = f"_tensor_constant{len(self.constants)}"
+            while hasattr(self.root, path):
+                path += "_"
+            self.constants[path] = tensor
+            self._tensor_paths[id(tensor)] = path
+        return self.create_node("get_attr", path, (), {})
+
+
+def _itself(value: object) -> object:
+    return value
+
+
+def _reference(value: object) -> object:
+    """Replaces a proxy by a reference to its node, and what no graph can hold by a description."""
+    if isinstance(value, fx.proxy.Attribute) and value._node is None:
+        return Opaque(f"the attribute {value.attr!r} of {value.root.node.name}, which nothing used")
+    if isinstance(value, fx.Proxy):
+        return NodeRef(value.node.name)
+    if value is None or isinstance(value, fx.node.base_types) or value is ...:
+        return value
+    return Opaque(f"an object of type {type(value).__name__}")

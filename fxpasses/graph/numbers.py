@@ -1,0 +1,48 @@
+"""Which nodes compute a Python number, a shape or another immutable value instead of a tensor."""
+
+from __future__ import annotations
+
+import builtins
+import math
+import operator
+
+from torch import fx
+
+_METHODS = frozenset({"size", "dim", "ndimension", "numel", "nelement", "item", "stride", "storage_offset"})
+_ATTRIBUTES = frozenset({"shape", "ndim", "dtype", "device", "is_cuda", "itemsize", "nbytes"})
+_FUNCTIONS = frozenset({builtins.len, builtins.int, builtins.float, builtins.bool, builtins.round})
+_MATH = frozenset(function for function in vars(math).values() if callable(function))
+_OPERATORS = frozenset(function for function in vars(operator).values() if callable(function))
+
+
+def makes_number(node: fx.Node) -> bool:
+    """Whether `node` surely computes an immutable Python value: a number, a shape, a dtype or a device.
+
+    An answer of False means "not known". The walk follows arithmetic back to where its numbers come from.
+
+    Example:
+        >>> graph = fx.symbolic_trace(lambda x: x.size(0) * 2 + x).graph
+        >>> [makes_number(node) for node in graph.nodes]
+        [False, True, True, False, False]
+    """
+    waiting, seen = [node], set[fx.Node]()
+    while waiting:
+        current = waiting.pop()
+        if current in seen or _is_source(current):
+            continue
+        seen.add(current)
+        operands = current.all_input_nodes
+        if current.op != "call_function" or current.target not in _OPERATORS or not operands:
+            return False
+        waiting.extend(operands)
+    return True
+
+
+def _is_source(node: fx.Node) -> bool:
+    if node.op == "call_method":
+        return node.target in _METHODS
+    if node.op != "call_function":
+        return False
+    if node.target is builtins.getattr:
+        return node.args[1] in _ATTRIBUTES
+    return node.target in _FUNCTIONS or node.target in _MATH
