@@ -90,5 +90,3 @@ def _aliases(model: nn.Module) -> dict[str, str]:
         if first.setdefault(module, path) != path:
             aliases[path] = first[module]
     return aliases
-
-

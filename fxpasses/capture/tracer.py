@@ -30,6 +30,7 @@ class _OpenCall:
     args: Any
     kwargs: Any
     after: fx.Node | None
+    parent: str | None
     output: object = Opaque("a call that did not return")
 
 
@@ -74,6 +75,7 @@ class CaptureTracer(fx.Tracer):
                 cast("dict[str, object]", map_structure(call.kwargs, _reference)),
                 map_structure(call.output, _reference),
                 None if call.after is None else NodeRef(call.after.name),
+                call.parent,
             )
             for call in self._calls
         )
@@ -97,6 +99,7 @@ class CaptureTracer(fx.Tracer):
             map_structure(args, _itself),
             map_structure(kwargs, _itself),
             next(iter(reversed(self.graph.nodes)), None),
+            next(reversed(self.module_stack), None),
         )
         self._calls.append(call)
         output = super().call_module(m, forward, args, kwargs)
@@ -125,6 +128,9 @@ class CaptureTracer(fx.Tracer):
         """Turns a Python value into an argument of a node, without storing anything on the model."""
         if isinstance(a, torch.Tensor) and not isinstance(a, fx.Proxy):
             return self._tensor_node(a)
+        if isinstance(a, tuple) and hasattr(a, "_fields"):
+            # A named tuple is a container like any other: no node is spent on building it.
+            return cast("Callable[..., Any]", type(a))(*(self.create_arg(item) for item in cast("tuple[Any, ...]", a)))
         return super().create_arg(a)
 
     def augmented(self, target: Callable[..., Any], proxy: fx.Proxy, other: Any) -> fx.Proxy:

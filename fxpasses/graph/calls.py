@@ -40,6 +40,7 @@ class ModuleCall:
         kwargs: What the call received by keyword, in the same form.
         output: What the call returned, in the same form.
         after: The node that was the graph's last when the call began.
+        parent: The key of the call in which this one happened; None below the root.
         name: The qualified name of the returned value; None before a naming pass ran.
     """
 
@@ -50,6 +51,7 @@ class ModuleCall:
     kwargs: Mapping[str, object]
     output: object
     after: NodeRef | None = None
+    parent: str | None = None
     name: str | None = None
 
     @property

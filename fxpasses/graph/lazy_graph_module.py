@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import weakref
 from collections.abc import Callable
 from typing import Any, cast
@@ -9,6 +10,10 @@ from typing import Any, cast
 from torch import fx, nn
 
 from fxpasses.graph.modules import copy_targets
+from fxpasses.graph.serialize import FlatGraph, copy_graph
+
+COMPILED = ("_code", "_lineno_map", "_prologue_start", "_in_spec", "_out_spec")
+"""What `fx.GraphModule.recompile` stores on the instance, besides the `forward` that it puts on the class."""
 
 
 class _ForwardOnDemand:
@@ -23,7 +28,7 @@ class _ForwardOnDemand:
         if found is None:
             raise AttributeError(f"{owner.__name__}.forward exists on instances only: each has code of its own")
         found.compile_now()
-        return getattr(found if instance is not None else owner, "forward")
+        return getattr(found if instance is not None else owner, "forward")  # noqa: B009 - the class's own, not this one
 
 
 class LazyGraphModule(fx.GraphModule):
@@ -31,6 +36,7 @@ class LazyGraphModule(fx.GraphModule):
 
     Containers between the root and a leaf are fresh, empty modules, so that no pass can ever reach into a
     container of the model. Plain tensor attributes stay plain: the state dict holds the model's own keys.
+    Copying and pickling keep the graph itself, with the names and meta of its nodes; they never trace again.
 
     Args:
         root: The module in which the targets of the graph's nodes are found.
@@ -86,7 +92,44 @@ class LazyGraphModule(fx.GraphModule):
         self.compile_now()
         return super().__str__()
 
+    def graphs(self) -> dict[str, fx.Graph]:
+        """Returns every graph of the module, by the name of the attribute that holds it."""
+        return {"_graph": self._graph}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> LazyGraphModule:
+        result = type(self).__new__(type(self))
+        memo[id(self)] = result
+        graphs = {name: copy_graph(graph) for name, graph in self.graphs().items()}
+        result._adopt(copy.deepcopy(self._attributes(), memo), graphs, type(self).__name__)
+        return result
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        flat = {name: FlatGraph.of(graph) for name, graph in self.graphs().items()}
+        public_class = next(each for each in type(self).__mro__ if "GraphModuleImpl" not in each.__qualname__)
+        return _rebuild, (public_class, self._attributes(), flat, type(self).__name__)
+
+    def _attributes(self) -> dict[str, Any]:
+        """Returns the instance's attributes without its graphs and what was generated from them."""
+        without = {*self.graphs(), *COMPILED}
+        return {name: value for name, value in self.__dict__.items() if name not in without}
+
+    def _adopt(self, attributes: dict[str, Any], graphs: dict[str, fx.Graph], class_name: str) -> None:
+        self.__dict__.update(attributes)
+        type(self).__name__ = class_name
+        for name, graph in graphs.items():
+            graph.owning_module = self
+            self.__dict__[name] = graph
+        self.recompile()
+
 
 def _instance_of(owner: type[LazyGraphModule]) -> LazyGraphModule | None:
     reference = vars(owner).get("_instance")
     return None if reference is None else reference()
+
+
+def _rebuild(
+    public_class: type[LazyGraphModule], attributes: dict[str, Any], flat: dict[str, FlatGraph], class_name: str
+) -> LazyGraphModule:
+    module = public_class.__new__(public_class)
+    module._adopt(attributes, {name: graph.graph() for name, graph in flat.items()}, class_name)
+    return module

@@ -25,25 +25,25 @@ def qualified_name(node: fx.Node) -> str | None:
         >>> x = graph.placeholder("x")
         >>> qualified_name(x) is None
         True
-        >>> set_qualified_name(x, "x")
+        >>> set_name(x, "x", "exact")
         >>> qualified_name(x)
         'x'
     """
     return cast("str | None", _node_entries(node).get("name"))
 
 
-def set_qualified_name(node: fx.Node, name: str) -> None:
-    """Gives `node` its qualified name, leaving the meta of its copies alone."""
-    set_node_entry(node, "name", name)
+def name_style(node: fx.Node) -> str | None:
+    """Returns the style in which `node` was named, or None if it has no name."""
+    return cast("str | None", _node_entries(node).get("style"))
 
 
-def set_node_entry(node: fx.Node, entry: str, value: object) -> None:
-    """Writes one JSON value under the package's key of `node`.
+def set_name(node: fx.Node, name: str, style: str) -> None:
+    """Gives `node` its qualified name.
 
     Copies of a graph share the dictionaries inside `node.meta`, so they are replaced, never written into.
     """
     custom = cast("dict[str, Any]", node.meta.get("custom") or {})
-    node.meta["custom"] = {**custom, _KEY: {**_node_entries(node), entry: value}}
+    node.meta["custom"] = {**custom, _KEY: {**_node_entries(node), "name": name, "style": style}}
 
 
 def _node_entries(node: fx.Node) -> Mapping[str, Any]:

@@ -15,6 +15,19 @@ def targets(graph: fx.Graph) -> Iterator[str]:
             yield str(node.target)
 
 
+def attribute(root: nn.Module, path: str) -> object:
+    """Returns what `path` refers to below `root`, or None.
+
+    Example:
+        >>> attribute(nn.Sequential(nn.ReLU()), "0.inplace"), attribute(nn.ReLU(), "a.b")
+        (False, None)
+    """
+    value: object = root
+    for name in path.split("."):
+        value = getattr(value, name, None)
+    return value
+
+
 def copy_targets(root: nn.Module, into: nn.Module, graph: fx.Graph) -> None:
     """Makes every target of `graph` that exists in `root` reachable from `into`, by reference.
 
@@ -27,10 +40,11 @@ def copy_targets(root: nn.Module, into: nn.Module, graph: fx.Graph) -> None:
     for path in targets(graph):
         if path not in placed:
             placed.add(path)
-            _copy_target(root, into, path)
+            install(root, into, path)
 
 
-def _copy_target(root: nn.Module, into: nn.Module, path: str) -> None:
+def install(root: nn.Module, into: nn.Module, path: str) -> None:
+    """Makes what `path` refers to below `root` reachable from `into` by the same path, by reference."""
     *containers, name = path.split(".")
     source: object = root
     destination = into

@@ -1,0 +1,15 @@
+"""Feature extraction; offers every name of `torchvision.models.feature_extraction` under the same name."""
+
+from __future__ import annotations
+
+from fxpasses.feature_extraction.dual_graph_module import DualGraphModule
+from fxpasses.feature_extraction.extractor import create_feature_extractor, get_graph_node_names
+from fxpasses.feature_extraction.tracers import LeafModuleAwareTracer, NodePathTracer
+
+__all__ = [
+    "DualGraphModule",
+    "LeafModuleAwareTracer",
+    "NodePathTracer",
+    "create_feature_extractor",
+    "get_graph_node_names",
+]

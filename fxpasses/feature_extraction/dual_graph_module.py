@@ -1,0 +1,83 @@
+"""`DualGraphModule`: a train and an eval graph behind one module."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import fx, nn
+
+from fxpasses.graph.lazy_graph_module import COMPILED, LazyGraphModule
+from fxpasses.graph.modules import copy_targets
+
+
+class DualGraphModule(LazyGraphModule):
+    """A graph module with one graph for training mode and one for evaluation mode.
+
+    `train()` and `eval()` switch between them; each is compiled when it first runs, and never again. Submodules,
+    parameters and buffers are those of `root`, in the order in which the train graph and then the eval graph first use
+    them; what neither uses is not there, nor in the state dict. The mode at the start is that of `root`.
+
+    Args:
+        root: The module in which the targets of both graphs are found.
+        train_graph: The graph of training mode.
+        eval_graph: The graph of evaluation mode; may be the same object.
+        class_name: What the module calls itself when printed.
+
+    Example:
+        >>> model = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
+        >>> graph = fx.symbolic_trace(model).graph
+        >>> dual = DualGraphModule(model, graph, graph).eval()
+        >>> dual.training, dual.graph is dual.eval_graph
+        (False, True)
+    """
+
+    __jit_unused_properties__ = (*LazyGraphModule.__jit_unused_properties__, "train_graph", "eval_graph")
+
+    def __init__(
+        self, root: nn.Module, train_graph: fx.Graph, eval_graph: fx.Graph, class_name: str = "GraphModule"
+    ) -> None:
+        super().__init__(root, train_graph, class_name)
+        copy_targets(root, self, eval_graph)
+        eval_graph.owning_module = self
+        # What `fx.GraphModule` calls the current graph is `_graph`; the other mode's waits here.
+        self._waiting_graph = eval_graph
+        self._waiting_code = dict[str, Any]()
+        if not root.training:
+            self._switch()
+
+    @property
+    def train_graph(self) -> fx.Graph:
+        """The graph that runs in training mode."""
+        return self._graph if self.training else self._waiting_graph
+
+    @property
+    def eval_graph(self) -> fx.Graph:
+        """The graph that runs in evaluation mode."""
+        return self._waiting_graph if self.training else self._graph
+
+    def graphs(self) -> dict[str, fx.Graph]:
+        """Returns the graphs of both modes, by the name of the attribute that holds it."""
+        return {"_graph": self._graph, "_waiting_graph": self._waiting_graph}
+
+    def train(self, mode: bool = True) -> DualGraphModule:
+        """Sets the mode of the module and of its submodules, and makes the mode's graph the current one."""
+        if mode != self.training:
+            self._switch()
+        super().train(mode)
+        return self
+
+    def _switch(self) -> None:
+        """Exchanges the current graph and its compiled code with the waiting ones."""
+        own_class = type(self)
+        code = {name: self.__dict__.pop(name) for name in COMPILED if name in self.__dict__}
+        if "forward" in vars(own_class):
+            code["forward"] = own_class.forward
+            del own_class.forward
+        self._graph, self._waiting_graph = self._waiting_graph, self._graph
+        if "forward" in self._waiting_code:
+            own_class.forward = self._waiting_code.pop("forward")
+        self.__dict__.update(self._waiting_code)
+        self._waiting_code = code
+
+    def _attributes(self) -> dict[str, Any]:
+        return {**super()._attributes(), "_waiting_code": {}}

@@ -1,0 +1,68 @@
+"""From `torch.fx` to networkx: the only place where a graph becomes one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch import fx
+
+from fxpasses.graph.calls import map_structure
+from fxpasses.graph.meta import qualified_name
+
+if TYPE_CHECKING:
+    import networkx as nx
+
+
+def to_networkx(graph: fx.Graph) -> nx.MultiDiGraph[str]:
+    """Returns `graph` as a networkx multigraph, with one edge for each use of a value.
+
+    Nodes are the qualified names, or the node's own name where there is none. Each has the attributes `op`,
+    `target` (as text), `position` (in the graph's order) and `constants` (its arguments without the nodes, as text).
+    Each edge has `argument`, the place of the value among the user's arguments.
+
+    Example:
+        >>> graph = to_networkx(fx.symbolic_trace(lambda x: x + x).graph)
+        >>> list(graph.nodes), list(graph.edges(data="argument"))
+        (['x', 'add', 'output'], [('x', 'add', 0), ('x', 'add', 1), ('add', 'output', 0)])
+    """
+    import networkx as nx  # half a second that only users of this module pay
+
+    result: nx.MultiDiGraph[str] = nx.MultiDiGraph()
+    keys = node_keys(graph)
+    for position, node in enumerate(graph.nodes):
+        constants = repr(map_structure((node.args, dict(node.kwargs)), _without_node))
+        result.add_node(keys[node], op=node.op, target=target_text(node), position=position, constants=constants)
+        for argument, source in enumerate(operands(node)):
+            result.add_edge(keys[source], keys[node], argument=argument)
+    return result
+
+
+def node_keys(graph: fx.Graph) -> dict[fx.Node, str]:
+    """Returns how each node of `graph` is called in networkx; see `to_networkx`."""
+    return {node: qualified_name(node) or node.name for node in graph.nodes}
+
+
+def target_text(node: fx.Node) -> str:
+    """Returns what `node` calls, as text that is the same in every process."""
+    target = node.target
+    if isinstance(target, str):
+        return target
+    module = getattr(target, "__module__", None) or ""
+    return f"{module}.{getattr(target, '__qualname__', getattr(target, '__name__', repr(target)))}".lstrip(".")
+
+
+def operands(node: fx.Node) -> list[fx.Node]:
+    """Returns the values that `node` uses, in the order of its arguments, each as often as it is used."""
+    found: list[fx.Node] = []
+
+    def collect(part: object) -> object:
+        if isinstance(part, fx.Node):
+            found.append(part)
+        return part
+
+    map_structure((node.args, dict(node.kwargs)), collect)
+    return found
+
+
+def _without_node(part: object) -> object:
+    return "%" if isinstance(part, fx.Node) else part

@@ -1,0 +1,90 @@
+"""Graphs as flat data: what pickling and copying need, without recursion over the graph's depth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, cast
+
+from torch import fx
+
+from fxpasses.graph.calls import NodeRef, map_structure, with_nodes
+
+_PICKLED_META = ("custom", "is_wrapped", "nn_module_stack", "source_fn_stack", "stack_trace", "torch_fn")
+
+
+class FlatNode(NamedTuple):
+    """One node, with a `NodeRef` wherever its arguments hold a node."""
+
+    op: str
+    name: str
+    target: Any
+    args: Any
+    kwargs: Any
+    type: Any
+    meta: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class FlatGraph:
+    """A graph as a list of nodes in order, with its way of generating code.
+
+    Example:
+        >>> import pickle
+        >>> graph = fx.symbolic_trace(lambda x: x + 1).graph
+        >>> restored = pickle.loads(pickle.dumps(FlatGraph.of(graph))).graph()
+        >>> str(restored) == str(graph)
+        True
+    """
+
+    nodes: Sequence[FlatNode]
+    codegen: Any
+
+    @classmethod
+    def of(cls, graph: fx.Graph) -> FlatGraph:
+        """Flattens `graph`; of the nodes' meta only what can be pickled everywhere is kept."""
+        return cls([_flat(node) for node in graph.nodes], graph._codegen)
+
+    def graph(self) -> fx.Graph:
+        """Makes the graph anew; nodes have the names that they had."""
+        graph = fx.Graph()
+        graph._codegen = self.codegen
+        nodes: dict[str, fx.Node] = {}
+        for flat in self.nodes:
+            args = cast("tuple[Any, ...]", with_nodes(flat.args, nodes))
+            kwargs = cast("dict[str, Any]", with_nodes(flat.kwargs, nodes))
+            node = graph.create_node(flat.op, flat.target, args, kwargs, flat.name, flat.type)
+            node.meta.update(flat.meta)
+            nodes[flat.name] = node
+        return graph
+
+
+def copy_graph(graph: fx.Graph) -> fx.Graph:
+    """Returns a copy of `graph` with the same node names and shallow copies of the nodes' meta.
+
+    Example:
+        >>> graph = fx.symbolic_trace(lambda x: x + 1).graph
+        >>> str(copy_graph(graph)) == str(graph)
+        True
+    """
+    copied = fx.Graph(tracer_cls=graph._tracer_cls)
+    copied._codegen = graph._codegen
+    copied._co_fields = graph._co_fields
+    nodes: dict[fx.Node, fx.Node] = {}
+    for node in graph.nodes:
+        args = fx.node.map_arg(node.args, nodes.__getitem__)
+        kwargs = fx.node.map_arg(node.kwargs, nodes.__getitem__)
+        new = copied.create_node(node.op, node.target, cast("Any", args), cast("Any", kwargs), node.name, node.type)
+        new.meta = dict(node.meta)
+        nodes[node] = new
+    return copied
+
+
+def _flat(node: fx.Node) -> FlatNode:
+    meta = {key: node.meta[key] for key in _PICKLED_META if key in node.meta}
+    args, kwargs = map_structure((node.args, dict(node.kwargs)), _reference)  # type: ignore[misc] # a pair in, a pair out
+    return FlatNode(node.op, node.name, node.target, args, kwargs, node.type, meta)
+
+
+def _reference(part: object) -> object:
+    return NodeRef(part.name) if isinstance(part, fx.Node) else part

@@ -1,0 +1,225 @@
+"""`NameNodes`: attaches a qualified name to each node and to each module call.
+
+1. A module call is called by the module's exact path: `layer1.0.conv1`.
+2. Any other operation is called by the path of the module that runs it and its own short name: `layer1.0.add`.
+3. A repeat of either under the same parent gets `_1`, `_2`, …: `layer1.0.relu_1`.
+4. A name that a user chose (a module's path, a parameter's, an argument's) is never altered, and no counter
+   ever makes one that is taken: beside a module `ln_1`, the second call of `ln` is `ln_2`.
+
+Names depend on the enclosing module and the order of calls in it alone, so a change elsewhere renames nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
+from torch import fx, nn
+
+from fxpasses.errors import ArgumentTypeError
+from fxpasses.graph.calls import ModuleCall
+from fxpasses.graph.facts import CALLS, NAMES, Fact
+from fxpasses.graph.meta import capture_record, name_style, qualified_name, scopes, set_capture_record, set_name
+from fxpasses.graph.modules import attribute
+from fxpasses.graph.short_names import short_name
+from fxpasses.manager import Pass, PassResult
+
+NameStyle = Literal["exact", "torchvision"]
+
+
+@dataclass(frozen=True)
+class NameNodes(Pass):
+    """Attaches qualified names to the nodes of a graph, and to the module calls of its capture record.
+
+    A node that already has a name of the same style keeps it, so the pass can run again after any other.
+    Linear in the number of nodes. Changes `node.meta` in place, nothing else.
+
+    Attributes:
+        style: `"exact"`, the rules at the top of this module; or `"torchvision"`, the names that torchvision's
+            feature extractor would give, with its faults (a trailing `_<number>` is cut off every name before
+            counting, so that two layers `ln_1` and `ln_2` are called `ln` and `ln_1`), for stored configurations.
+
+    Example:
+        >>> graph_module = fx.symbolic_trace(nn.Sequential(nn.Linear(2, 2), nn.ReLU()))
+        >>> result = NameNodes()(graph_module)
+        >>> [qualified_name(node) for node in graph_module.graph.nodes]
+        ['input', '0', '1', None]
+    """
+
+    style: NameStyle = "exact"
+
+    provides: ClassVar[frozenset[Fact]] = frozenset({NAMES})
+    preserves: ClassVar[frozenset[Fact]] = frozenset({NAMES, CALLS})
+
+    def __post_init__(self) -> None:
+        """Checks the style."""
+        if self.style not in ("exact", "torchvision"):
+            raise ArgumentTypeError(f"names={self.style!r}: the styles are 'exact' and 'torchvision'.")
+
+    def call(self, graph_module: fx.GraphModule) -> PassResult:
+        """Names what has no name yet."""
+        names = names_of(graph_module, self.style)
+        modified = [
+            node for node, name in names.items() if (qualified_name(node), name_style(node)) != (name, self.style)
+        ]
+        for node in modified:
+            set_name(node, names[node], self.style)
+        return PassResult(graph_module, bool(modified) | _name_calls(graph_module, set(names.values())))
+
+
+def names_of(graph_module: fx.GraphModule, style: NameStyle) -> dict[fx.Node, str]:
+    """Returns the name of each node but the output, in graph order; changes nothing."""
+    nodes = [node for node in graph_module.graph.nodes if node.op != "output"]
+    folded = buffer_expressions(graph_module)
+    if style == "torchvision":
+        return _torchvision_names(nodes, folded)
+    return exact_names(nodes, _called_paths(graph_module), folded)
+
+
+def exact_names(
+    nodes: Iterable[fx.Node], module_paths: Iterable[str] = (), numbered_last: Iterable[fx.Node] = ()
+) -> dict[fx.Node, str]:
+    """Names `nodes` by the rules of this module.
+
+    Args:
+        nodes: Nodes of one graph, in order, without the output node.
+        module_paths: Paths of modules that are called: no other operation may take such a name.
+        numbered_last: Nodes that get what names the others leave. Operations on buffers alone belong here: some
+            captures fold them into constants, and the other names must not depend on that.
+    """
+    last = set(numbered_last)
+    order = {node: None for node in nodes}
+    nodes = [node for node in order if node not in last] + [node for node in order if node in last]
+    counter = _Counter(module_paths)
+    kept = _kept_names(nodes)
+    owners = _owners(nodes, kept, counter.taken)
+    counter.taken.update(kept.values(), owners.values())
+    names: dict[fx.Node, str] = {}
+    called: set[str] = {name for node, name in kept.items() if node.op == "call_module"}
+    for node in nodes:
+        if node in kept or node in owners:
+            names[node] = kept.get(node) or owners[node]
+        elif node.op == "call_module" and node.target not in called:
+            names[node] = str(node.target)
+        else:
+            names[node] = counter.next_name(_base_name(node))
+        if node.op == "call_module":
+            called.add(str(node.target))
+    return {node: names[node] for node in order}
+
+
+class _Counter:
+    """Hands out names that are not taken: the base itself, then `base_1`, `base_2`, …"""
+
+    def __init__(self, taken: Iterable[str]) -> None:
+        self.taken = set(taken)
+        self._next: defaultdict[str, int] = defaultdict(int)
+
+    def next_name(self, base: str) -> str:
+        name = base
+        while name in self.taken:
+            self._next[base] += 1
+            name = f"{base}_{self._next[base]}"
+        self.taken.add(name)
+        return name
+
+
+def _kept_names(nodes: list[fx.Node]) -> dict[fx.Node, str]:
+    """Returns the names that nodes have already, each for the first node that has it."""
+    kept: dict[str, fx.Node] = {}
+    for node in nodes:
+        name = qualified_name(node)
+        if name is not None and name_style(node) == "exact":
+            kept.setdefault(name, node)
+    return {node: name for name, node in kept.items()}
+
+
+def _owners(nodes: list[fx.Node], kept: dict[fx.Node, str], taken: set[str]) -> dict[fx.Node, str]:
+    """Returns the names that users gave to arguments and parameters: no operation may take them."""
+    owners: dict[str, fx.Node] = {}
+    reserved = taken.union(kept.values())
+    for node in nodes:
+        if node.op in ("placeholder", "get_attr") and node not in kept and _base_name(node) not in reserved:
+            owners.setdefault(_base_name(node), node)
+    return {node: name for name, node in owners.items()}
+
+
+def _base_name(node: fx.Node) -> str:
+    if node.op == "call_module":
+        return str(node.target)
+    around = scopes(node)
+    return f"{around[-1].path}.{short_name(node)}" if around else short_name(node)
+
+
+def _called_paths(graph_module: fx.GraphModule) -> set[str]:
+    """Returns the paths of all modules that the graph calls, traced through or not."""
+    record = capture_record(graph_module)
+    paths = set() if record is None else {call.path for call in record.calls}
+    for node in graph_module.graph.nodes:
+        paths.update(scope.path for scope in scopes(node))
+        if node.op == "call_module":
+            paths.add(str(node.target))
+    return paths
+
+
+def buffer_expressions(graph_module: fx.GraphModule) -> set[fx.Node]:
+    """Returns the operations whose only inputs are buffers and constants, and what is computed from those."""
+    found: set[fx.Node] = set()
+    for node in graph_module.graph.nodes:
+        inputs = node.all_input_nodes
+        if node.op == "get_attr" and not _is_parameter(graph_module, str(node.target)):
+            found.add(node)
+        elif inputs and node.op in ("call_function", "call_method") and found.issuperset(inputs):
+            found.add(node)
+    return found
+
+
+def _name_calls(graph_module: fx.GraphModule, taken: set[str]) -> bool:
+    """Names the recorded calls: the first of a module by its path, a further one by the next free number."""
+    record = capture_record(graph_module)
+    if record is None:
+        return False
+    counter = _Counter(taken | _called_paths(graph_module))
+    counter.taken.update(call.name for call in record.calls if call.name is not None)
+    calls = tuple(_named_call(call, counter) for call in record.calls)
+    if calls == record.calls:
+        return False
+    set_capture_record(graph_module, replace(record, calls=calls))
+    return True
+
+
+def _named_call(call: ModuleCall, counter: _Counter) -> ModuleCall:
+    if call.name is not None:
+        return call
+    return replace(call, name=counter.next_name(call.path) if call.index else call.path)
+
+
+_NUMBERED = re.compile(r"(.+)_([0-9]+)$", re.DOTALL)
+
+
+def _torchvision_names(nodes: list[fx.Node], unnamed: set[fx.Node]) -> dict[fx.Node, str]:
+    """Names `nodes` as torchvision does; those that it leaves without a name get free ones."""
+    last_number: dict[str, int] = {}
+    names: dict[fx.Node, str] = {}
+    for node in nodes:
+        if node in unnamed:
+            continue
+        base = _base_name(node)
+        cut = _NUMBERED.match(base)
+        name = base = cut[1] if cut else base
+        if base in last_number:
+            name = f"{base}_{last_number[base] + 1}"
+        last_number[name] = 0
+        numbered = _NUMBERED.match(name)
+        if numbered:
+            last_number[numbered[1]] = int(numbered[2])
+        names[node] = name
+    counter = _Counter(names.values())
+    return {node: names[node] if node in names else counter.next_name(_base_name(node)) for node in nodes}
+
+
+def _is_parameter(graph_module: fx.GraphModule, path: str) -> bool:
+    return isinstance(attribute(graph_module, path), nn.Parameter)
