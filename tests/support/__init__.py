@@ -1,0 +1,1 @@
+"""What tests share: example models, model collections, independent oracles. Nothing here is a test."""
