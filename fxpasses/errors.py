@@ -29,10 +29,12 @@ torchvision's extractor, or for plain Python, keeps catching it):
     ├── ModeDifferenceWarning                 the requested part differs between train and eval mode
     └── FidelityWarning                       something that a graph cannot carry over from the model
 
-This module imports nothing, so that every other module may import it.
+This module imports nothing of the package, so that every other module may import it.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 
 class FxpassesError(Exception):
@@ -83,11 +85,31 @@ class CollapseError(FxpassesError, ValueError):
     """A module's region that cannot become one call; names the module and the escaping value."""
 
 
-class PassError(FxpassesError, RuntimeError):
+class _StepError(FxpassesError, RuntimeError):
+    """What the errors of a pipeline's step have in common.
+
+    Attributes:
+        pass_: The pass; None if the error is not about one.
+        position: Its place: `(2,)` is the third of the pipeline, `(2, 0)` the first of the pipeline nested there.
+        before: A copy of the graph that the pass was given; None if it did not run.
+        after: A copy of the graph that it left; None if it did not run.
+    """
+
+    def __init__(
+        self, message: str, *, pass_: Any = None, position: tuple[int, ...] = (), before: Any = None, after: Any = None
+    ) -> None:
+        super().__init__(message)
+        self.pass_ = pass_
+        self.position = position
+        self.before = before
+        self.after = after
+
+
+class PassError(_StepError):
     """A pass of a pipeline raised; the cause is chained."""
 
 
-class ContractError(FxpassesError, RuntimeError):
+class ContractError(_StepError):
     """A pass that broke its own declaration, or a pipeline whose declarations do not fit."""
 
 

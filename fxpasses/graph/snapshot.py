@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from torch import fx, nn
 
-class _NodeState(NamedTuple):
-    node: fx.Node
-    op: str
-    name: str
-    target: Any
-    args: Any
-    kwargs: Any
-    type: Any
-    meta: dict[str, Any]
-    users: tuple[fx.Node, ...]
+from fxpasses.graph.state import GraphColumns, GraphState
+
+_CONTAINERS = (dict, OrderedDict, list, set)
+_COMPILED = ("forward", "__call__", "_wrapped_call")
+_meta_of = attrgetter("meta")
+_users_of = attrgetter("users")
 
 
 class _ModuleState(NamedTuple):
@@ -31,6 +29,14 @@ class ModuleSnapshot:
     """The attributes, children, parameters, buffers and hooks of a module and of all modules below it.
 
     Tensors are kept by reference, not copied.
+
+    Example:
+        >>> model = nn.Sequential(nn.ReLU())
+        >>> snapshot = ModuleSnapshot.take(model)
+        >>> _ = model.append(nn.Tanh()).eval()
+        >>> snapshot.restore()
+        >>> len(model), model.training
+        (1, True)
     """
 
     states: tuple[_ModuleState, ...]
@@ -51,8 +57,8 @@ class Snapshot:
     """The state of a graph module: its graph, its meta, its modules' attributes and its compiled code.
 
     Restoring puts the very same `Node`, `Graph` and module objects back into their old state, so that
-    references which the caller holds stay valid. Tensors are not copied: a pass that writes into a
-    parameter is not undone. Taking costs one visit of each node and module.
+    references which the caller holds stay valid; graph modules inside the graph module are included. Tensors
+    are not copied: a pass that writes into a parameter is not undone. Taking costs one visit of each node and module.
 
     Example:
         >>> graph_module = fx.symbolic_trace(lambda x: x + 1)
@@ -63,88 +69,141 @@ class Snapshot:
         (add,)
     """
 
-    graph_module: fx.GraphModule
-    graph: fx.Graph
-    graph_attributes: dict[str, Any]
-    used_names: tuple[set[str], dict[str, int], dict[Any, str]]
-    nodes: tuple[_NodeState, ...]
+    state: GraphState
+    graphs: tuple[_GraphSnapshot, ...]
     modules: ModuleSnapshot
-    class_attributes: dict[str, Any]
+    classes: tuple[tuple[type, dict[str, Any]], ...]
+    containers: _Containers
 
     @classmethod
     def take(cls, graph_module: fx.GraphModule) -> Snapshot:
         """Records the state of `graph_module`."""
-        graph = graph_module.graph
-        namespace = graph._graph_namespace
+        state = GraphState.of(graph_module)
+        owners = [module for module in graph_module.modules() if isinstance(module, fx.GraphModule)]
+        containers = _Containers({})
+        for columns in state.graphs.values():
+            containers.add(map(_meta_of, columns.nodes))
+        containers.add(owner.meta for owner in owners)
         return cls(
-            graph_module,
-            graph,
-            dict(graph.__dict__),
-            (set(namespace._used_names), dict(namespace._base_count), dict(namespace._obj_to_name)),
-            tuple(_node_state(node) for node in graph.nodes),
+            state,
+            tuple(_GraphSnapshot.take(columns) for columns in state.graphs.values()),
             ModuleSnapshot.take(graph_module),
-            dict(vars(type(graph_module))),
+            tuple((type(owner), _compiled(type(owner))) for owner in owners),
+            containers,
         )
 
     def restore(self) -> None:
         """Puts everything recorded back in place; may be called any number of times."""
         self.modules.restore()
-        self._restore_class()
-        self._restore_nodes()
+        for own_class, compiled in self.classes:
+            _restore_class(own_class, compiled)
+        for graph in self.graphs:
+            graph.restore()
+        self.containers.restore()
 
-    def _restore_class(self) -> None:
-        # A graph module has a class of its own, and compiling writes `forward` onto it.
-        own_class = type(self.graph_module)
-        for name in ("forward", "__call__", "_wrapped_call"):
-            if name in self.class_attributes:
-                setattr(own_class, name, self.class_attributes[name])
-            elif name in vars(own_class):
-                delattr(own_class, name)
 
-    def _restore_nodes(self) -> None:
-        graph = self.graph
-        known = {state.node for state in self.nodes}
-        for node in [*graph.nodes]:
-            if node not in known:
-                node.args, node.kwargs = (), {}
-        for node in reversed([*graph.nodes]):
-            node._remove_from_list()
-            node._prev = node._next = node
-            node._erased = node not in known
-        graph.__dict__.update(self.graph_attributes)
+class _Containers(NamedTuple):
+    """Dictionaries, lists and sets, each with a copy of its content, as deep as they are nested."""
+
+    content: dict[int, tuple[Any, Any]]
+
+    def add(self, found: Iterable[Any]) -> None:
+        waiting = [container for container in found if container]
+        while waiting:
+            container = waiting.pop()
+            if id(container) in self.content:
+                continue
+            self.content[id(container)] = (container, container.copy())
+            values = container.values() if isinstance(container, dict) else container
+            waiting.extend(value for value in values if type(value) in _CONTAINERS)
+
+    def restore(self) -> None:
+        for container, content in self.content.values():
+            container.clear()
+            container.extend(content) if isinstance(container, list) else container.update(content)
+
+
+@dataclass(frozen=True)
+class _GraphSnapshot:
+    columns: GraphColumns
+    attributes: dict[str, Any]
+    used_names: tuple[set[str], dict[str, int], dict[Any, str]]
+    metas: list[dict[str, Any]]
+    users: list[tuple[fx.Node, ...]]
+
+    @classmethod
+    def take(cls, columns: GraphColumns) -> _GraphSnapshot:
+        namespace = columns.graph._graph_namespace
+        return cls(
+            columns,
+            dict(columns.graph.__dict__),
+            (set(namespace._used_names), dict(namespace._base_count), dict(namespace._obj_to_name)),
+            list(map(_meta_of, columns.nodes)),
+            list(map(tuple, map(_users_of, columns.nodes))),
+        )
+
+    def restore(self) -> None:
+        graph = self.columns.graph
+        self._unlink_all()
+        graph.__dict__.clear()
+        graph.__dict__.update(self.attributes)
         namespace = graph._graph_namespace
         used, counts, names = self.used_names
-        namespace._used_names, namespace._base_count = set(used), dict(counts)
-        namespace._obj_to_name = dict(names)
-        self._relink()
+        namespace._used_names, namespace._base_count, namespace._obj_to_name = set(used), dict(counts), dict(names)
+        self._link_recorded()
+        self._restore_uses()
+        graph._len = len(self.columns.nodes)
 
-    def _relink(self) -> None:
-        graph = self.graph
+    def _unlink_all(self) -> None:
+        known = set(self.columns.nodes)
+        present = list(self.columns.graph.nodes)
+        for node in present:
+            if node not in known:
+                node.args, node.kwargs = (), {}
+        for node in present:
+            _isolate(node)
+            node._erased = node not in known
+        _isolate(self.columns.graph._root)
+
+    def _link_recorded(self) -> None:
+        graph = self.columns.graph
         table = graph._find_nodes_lookup_table
         table.table.clear()
-        for state in self.nodes:
-            node = state.node
+        for row, meta in zip(self.columns.rows(), self.metas, strict=True):
             # An erased node still points at its old neighbours; linked to itself it can be inserted again.
-            node._prev = node._next = node
-            node._erased = False
+            _isolate(row.node)
+            row.node._erased = False
             for field in ("op", "name", "target", "type"):
-                object.__setattr__(node, field, getattr(state, field))
-            node.meta.clear()
-            node.meta.update(state.meta)
-            graph._root.prepend(node)
-            table.insert(node)
-        graph._len = len(self.nodes)
-        for state in self.nodes:
-            state.node.args, state.node.kwargs = state.args, state.kwargs
-        for state in self.nodes:
-            state.node.users.clear()
-            state.node.users.update(dict.fromkeys(state.users))
+                object.__setattr__(row.node, field, getattr(row, field))
+            row.node.meta = meta
+            # An empty meta is not among the containers.
+            meta.clear()
+            graph._root.prepend(row.node)
+            table.insert(row.node)
+
+    def _restore_uses(self) -> None:
+        for row in self.columns.rows():
+            row.node._update_args_kwargs(row.args, row.kwargs)
+        for node, users in zip(self.columns.nodes, self.users, strict=True):
+            node.users.clear()
+            node.users.update(dict.fromkeys(users))
 
 
-def _node_state(node: fx.Node) -> _NodeState:
-    return _NodeState(
-        node, node.op, node.name, node.target, node.args, node.kwargs, node.type, dict(node.meta), tuple(node.users)
-    )
+def _isolate(node: fx.Node) -> None:
+    node._prev = node._next = node
+
+
+def _compiled(own_class: type) -> dict[str, Any]:
+    return {name: value for name, value in vars(own_class).items() if name in _COMPILED}
+
+
+def _restore_class(own_class: type, compiled: dict[str, Any]) -> None:
+    # A graph module has a class of its own, and compiling writes `forward` onto it.
+    for name in _COMPILED:
+        if name in compiled:
+            setattr(own_class, name, compiled[name])
+        elif name in vars(own_class):
+            delattr(own_class, name)
 
 
 def _module_state(module: nn.Module) -> _ModuleState:

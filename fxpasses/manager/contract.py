@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, cast
+from typing import Any, ClassVar, Literal, TypeVar
 
 from torch import fx
 from torch.fx.passes.infra.pass_base import PassBase
@@ -12,7 +13,26 @@ from torch.fx.passes.infra.pass_base import PassResult as TorchPassResult
 
 from fxpasses.graph.facts import Fact
 
+PassLike = Callable[[fx.GraphModule], Any]
+"""What a pipeline runs: a pass, or any function of a graph module that returns a `PassResult`."""
+
+_Result = TypeVar("_Result", bound="PassResult")
+
 OutputsClaim = Literal["equal", "subset", "renamed"]
+
+
+class _AllFacts(frozenset[Fact]):
+    """A set that holds every fact, those of other packages too."""
+
+    def __contains__(self, fact: object) -> bool:
+        return isinstance(fact, Fact)
+
+    def __repr__(self) -> str:
+        return "ALL_FACTS"
+
+
+ALL_FACTS: frozenset[Fact] = _AllFacts()
+"""Every fact there is: what a pass that changes nothing preserves."""
 
 
 class PassResult(TorchPassResult):
@@ -23,20 +43,21 @@ class PassResult(TorchPassResult):
     Example:
         >>> class Counted(PassResult):
         ...     copies: int
-        >>> result = Counted(fx.symbolic_trace(abs), True, copies=3)
+        >>> result = Counted(fx.symbolic_trace(lambda x: x + 1), True, copies=3)
         >>> graph_module, modified = result
         >>> modified, result.copies
         (True, 3)
     """
 
-    graph_module: fx.GraphModule
-    modified: bool
+    # torch's named tuple leaves its fields untyped; nothing but annotations can say what they hold.
+    graph_module: fx.GraphModule  # pyright: ignore[reportIncompatibleVariableOverride]
+    modified: bool  # pyright: ignore[reportIncompatibleVariableOverride]
 
-    def __new__(cls, graph_module: fx.GraphModule, modified: bool, **extras: Any) -> PassResult:
+    def __new__(cls: type[_Result], graph_module: fx.GraphModule, modified: bool, **extras: Any) -> _Result:
         """Makes the pair, and sets each of `extras` as an attribute."""
-        result = super().__new__(cls, graph_module, modified)
+        result = tuple.__new__(cls, (graph_module, modified))
         result.__dict__.update(extras)
-        return cast("PassResult", result)
+        return result
 
 
 @dataclass(frozen=True)
@@ -49,17 +70,19 @@ class Pass(PassBase):
     Attributes:
         needs: Facts that must hold before the pass runs.
         provides: Facts that hold after it.
-        preserves: Facts that still hold after it if they held before; all others are taken to be lost.
+        preserves: Facts that still hold after it if they held before; all others are taken to be lost. A pass that
+            changes nothing preserves `ALL_FACTS`.
         in_place: Whether the result is the graph module that was given, changed (True), or a new one.
-        outputs: What happens to the graph's outputs: `equal` values, a `subset` of values, or `renamed` ones.
+        outputs_claim: What happens to the graph's outputs: `equal` values, a `subset` of values, or `renamed` ones.
 
     Example:
         >>> from dataclasses import dataclass
         >>> @dataclass(frozen=True)
         ... class CountNodes(Pass):
+        ...     preserves = ALL_FACTS
         ...     def call(self, graph_module):
         ...         return PassResult(graph_module, False, count=len(graph_module.graph.nodes))
-        >>> CountNodes()(fx.symbolic_trace(abs)).count
+        >>> CountNodes()(fx.symbolic_trace(lambda x: x + 1)).count
         3
     """
 
@@ -67,7 +90,7 @@ class Pass(PassBase):
     provides: ClassVar[frozenset[Fact]] = frozenset()
     preserves: ClassVar[frozenset[Fact]] = frozenset()
     in_place: ClassVar[bool] = True
-    outputs: ClassVar[OutputsClaim] = "equal"
+    outputs_claim: ClassVar[OutputsClaim] = "equal"
 
     def __call__(self, graph_module: fx.GraphModule) -> PassResult:
         """Runs the precondition on the given graph module, the pass, and the postcondition on its result."""

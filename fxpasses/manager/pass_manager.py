@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 
 from torch import fx
 
-from fxpasses.errors import ArgumentTypeError, PassError, UnmetNeedError
-from fxpasses.graph.facts import Fact
-from fxpasses.graph.snapshot import Snapshot
-from fxpasses.manager.contract import Pass, PassResult
-
-PassLike = Callable[[fx.GraphModule], Any]
-
-
-class PipelineResult(PassResult):
-    """The outcome of a pipeline; `results` holds the outcome of each pass, in order."""
-
-    results: tuple[PassResult, ...]
+from fxpasses.errors import ArgumentTypeError
+from fxpasses.manager.contract import PassLike, PassResult
+from fxpasses.manager.execution import Composite, Execution, PipelineResult
+from fxpasses.manager.instrument import Instrument
+from fxpasses.manager.needs import Placed, enumerated
+from fxpasses.manager.report import Report
 
 
 @dataclass(frozen=True)
-class PassManager(Pass):
+class PassManager(Composite):
     """Runs passes over a graph module; is itself a pass, so that pipelines nest.
 
     It runs exactly the order given. An unmet need is an error before anything runs, never a silent reorder.
@@ -32,89 +25,80 @@ class PassManager(Pass):
 
     Attributes:
         passes: What to run: passes of fxpasses, or any `f(graph_module) -> PassResult`.
+        instruments: What watches the run, such as `Verify()`; they see the passes of nested pipelines too.
 
     Example:
         >>> from fxpasses.passes.name_nodes import NameNodes
-        >>> graph_module, modified = PassManager([NameNodes()])(fx.symbolic_trace(abs))
-        >>> modified
-        True
+        >>> result = PassManager([NameNodes()])(fx.symbolic_trace(lambda x: x + 1))
+        >>> result.modified, [child.name for child in result.report.children]
+        (True, ['name-nodes'])
     """
 
     passes: tuple[PassLike, ...]
+    instruments: tuple[Instrument, ...] = field(default=(), compare=False, repr=False)
 
-    def __init__(self, passes: Iterable[PassLike]) -> None:
+    def __init__(self, passes: Iterable[PassLike], *, instruments: Iterable[Instrument] = ()) -> None:
         """Takes the passes in the order in which they run."""
-        object.__setattr__(self, "passes", tuple(passes))
-        for position, pass_ in enumerate(self.passes):
-            if not callable(pass_):
-                raise ArgumentTypeError(
-                    f"PassManager: entry {position} of {len(self.passes)} is {pass_!r}, which cannot be called. "
-                    "Give a pass, or any function that takes a graph module and returns a PassResult."
-                )
+        object.__setattr__(self, "passes", checked_passes(type(self).__name__, passes))
+        object.__setattr__(self, "instruments", tuple(instruments))
 
-    def call(self, graph_module: fx.GraphModule) -> PipelineResult:
-        """Runs the pipeline on `graph_module`.
+    def placed(self, prefix: tuple[int, ...]) -> Iterator[Placed]:
+        """Yields every pass inside, nested ones too, in the order of running."""
+        return placed_in(self.passes, prefix)
 
-        Returns:
-            The resulting graph module, whether anything changed, and each pass's own result.
-
-        Raises:
-            UnmetNeedError: A pass needs a fact that neither holds nor is provided by a pass before it.
-            PassError: A pass raised; its cause is chained and the graph module is as it was.
-        """
-        check_needs(self.passes, graph_module)
-        snapshot = Snapshot.take(graph_module)
-        results: list[PassResult] = []
-        current = graph_module
-        for position, pass_ in enumerate(self.passes):
-            try:
-                results.append(_as_result(pass_(current), pass_))
-            except Exception as error:
-                snapshot.restore()
-                raise PassError(_failure(self.passes, position, error)) from error
-            current = results[-1].graph_module
-        modified = any(result.modified for result in results)
-        if modified:
-            current.recompile()
-        return PipelineResult(current, modified, results=tuple(results))
+    def run(self, execution: Execution, graph_module: fx.GraphModule, position: tuple[int, ...]) -> PipelineResult:
+        """Runs the passes one after the other as a part of `execution`."""
+        outer = execution.instruments
+        execution.instruments = (*outer, *self.instruments)
+        for instrument in self.instruments:
+            instrument.before_pipeline(graph_module)
+        result = run_in_order(execution, self.passes, graph_module, position, "pipeline")
+        for instrument in self.instruments:
+            instrument.after_pipeline(result.graph_module)
+        execution.instruments = outer
+        return result
 
 
-def check_needs(passes: Iterable[PassLike], graph_module: fx.GraphModule) -> None:
-    """Raises `UnmetNeedError` for the first pass whose needs cannot hold when its turn comes."""
-    provided: set[Fact] = set()
-    lost: set[Fact] = set()
-    for position, pass_ in enumerate(passes):
-        for fact in sorted(getattr(pass_, "needs", ()), key=str):
-            if fact in lost or (fact not in provided and not fact.holds(graph_module)):
-                raise UnmetNeedError(
-                    f"{pass_name(pass_)} (pass {position}) needs the fact {fact.name!r}, which "
-                    + ("an earlier pass of the pipeline does not preserve." if fact in lost else "nothing provides.")
-                    + " Put a pass that provides it before this one."
-                )
-        if isinstance(pass_, Pass):
-            provided |= pass_.provides
-            lost -= pass_.provides
+def checked_passes(owner: str, passes: Iterable[PassLike]) -> tuple[PassLike, ...]:
+    """Returns the passes as a tuple.
+
+    Raises:
+        ArgumentTypeError: One of them cannot be called, or is a class that was not instantiated.
+    """
+    found = tuple(passes)
+    for index, pass_ in enumerate(found):
+        hint = f"Did you mean {pass_.__name__}()?" if isinstance(pass_, type) else ""
+        if not callable(pass_) or hint:
+            raise ArgumentTypeError(
+                f"{owner}: entry {index} of {len(found)} is {pass_!r}, which is no pass. "
+                + (hint or "Give a pass, or any function that takes a graph module and returns a PassResult.")
+            )
+    return found
 
 
-def pass_name(pass_: PassLike) -> str:
-    """Returns how errors call a pass: its class, its function, or its repr."""
-    name = getattr(pass_, "__name__", None)
-    return name if isinstance(name, str) else type(pass_).__name__
+def placed_in(passes: Iterable[PassLike], prefix: tuple[int, ...]) -> Iterator[Placed]:
+    """Yields the passes with their places, those of nested pipelines in place of the pipeline."""
+    for placed in enumerated(passes, prefix):
+        if isinstance(placed.pass_, Composite):
+            yield from placed.pass_.placed(placed.position)
+        else:
+            yield placed
 
 
-def _as_result(outcome: object, pass_: PassLike) -> PassResult:
-    if isinstance(outcome, PassResult):
-        return outcome
-    if isinstance(outcome, tuple) and len(outcome) == 2 and isinstance(outcome[0], fx.GraphModule):
-        return PassResult(outcome[0], bool(outcome[1]))
-    raise ArgumentTypeError(
-        f"{pass_name(pass_)} returned {type(outcome).__name__}; a pass returns PassResult(graph_module, modified)."
-    )
-
-
-def _failure(passes: tuple[PassLike, ...], position: int, error: Exception) -> str:
-    done = ", ".join(pass_name(pass_) for pass_ in passes[:position]) or "none"
-    return (
-        f"{pass_name(passes[position])} (pass {position} of {len(passes)}; before it: {done}) raised "
-        f"{type(error).__name__}: {error}\nThe graph module is as it was before the pipeline."
-    )
+def run_in_order(
+    execution: Execution,
+    passes: Iterable[PassLike],
+    graph_module: fx.GraphModule,
+    position: tuple[int, ...],
+    name: str,
+) -> PipelineResult:
+    """Runs passes one after the other, each on what the one before returned."""
+    results: list[PassResult] = []
+    reports: list[Report] = []
+    for placed in enumerated(passes, position):
+        result, report = execution.step(placed.pass_, graph_module, placed.position)
+        results.append(result)
+        reports.append(report)
+        graph_module = result.graph_module
+    report = Report.of_children(name, position, tuple(reports))
+    return PipelineResult(graph_module, report.changed, results=tuple(results), report=report)
