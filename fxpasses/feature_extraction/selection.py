@@ -51,10 +51,10 @@ def parse_selection(
         pairs = output_pairs(return_nodes, "return_nodes")
         return Selection(pairs, pairs)
     if train_return_nodes is None or eval_return_nodes is None:
-        given = [name for name, value in zip(("train_return_nodes", "eval_return_nodes"), by_mode) if value is not None]
+        given = "" if by_mode == (None, None) else " in one of the modes"
         raise ReturnNodesError(
-            f"Nothing says which values to return{f' in the mode that {given[0]} leaves out' if given else ''}: give "
-            "return_nodes for both modes, or train_return_nodes and eval_return_nodes together."
+            f"Nothing says which values to return{given}: give return_nodes for both modes, or train_return_nodes and "
+            "eval_return_nodes together."
         )
     return Selection(
         output_pairs(train_return_nodes, "train_return_nodes"), output_pairs(eval_return_nodes, "eval_return_nodes")
@@ -62,12 +62,20 @@ def parse_selection(
 
 
 def check_selection(selection: Selection, train: NamedValues, eval: NamedValues) -> None:  # noqa: A002 - torch's word
-    """Raises `UnknownNodeError` for all names that a mode does not have, each with near names and other modes."""
+    """Checks that every name of the selection can be returned.
+
+    Raises:
+        UnknownNodeError: For all names that a mode does not have, each with near names and other modes.
+        UnselectableValueError: A name whose value cannot be returned.
+    """
     faults = dict.fromkeys(
         [*_faults(selection.train, "train", train, eval), *_faults(selection.eval, "eval", eval, train)]
     )
     if faults:
         raise UnknownNodeError("\n".join([*faults, "get_graph_node_names(model) lists the names of both modes."]))
+    for pairs, values in ((selection.train, train), (selection.eval, eval)):
+        for name, _ in pairs:
+            values.value(name)
 
 
 def _faults(pairs: Pairs, mode: str, values: NamedValues, other: NamedValues) -> Iterable[str]:
