@@ -29,7 +29,7 @@ def capture_failure(model: nn.Module, error: Exception, stack: Sequence[tuple[st
     place = f"module {path!r} ({name})" if path else f"the model's own forward ({name})"
     return CaptureError(
         f"{type(model).__name__} cannot be traced symbolically: {place}, {_source_line(error)}\n"
-        f"  {type(error).__name__}: {_first_line(error)}\n" + _ways_out(model, name, bool(path))
+        f"  {type(error).__name__}: {_first_line(error)}\n" + _ways_out(name, bool(path))
     )
 
 
@@ -46,7 +46,7 @@ def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [""])[0]
 
 
-def _ways_out(model: nn.Module, name: str, has_parent: bool) -> str:
+def _ways_out(name: str, has_parent: bool) -> str:
     ways = [
         "concrete_args={'argument': value} makes an argument of forward a constant",
         "tracer_kwargs={'autowrap_functions': (function,)} records a function whole",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from torch import nn
@@ -11,7 +11,7 @@ from fxpasses.graph.snapshot import ModuleSnapshot
 
 
 @contextmanager
-def left_as_it_was(model: nn.Module, training: bool | None = None) -> Iterator[None]:
+def left_as_it_was(model: nn.Module, training: bool | None = None) -> Generator[None]:
     """Runs its block with `model` in the given mode, then puts the whole model back as it was.
 
     Every submodule gets its own `training` flag back (a frozen normalisation layer stays frozen), together

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import fx
+from torch.fx.proxy import Attribute
 
 if TYPE_CHECKING:
     from fxpasses.capture.tracer import CaptureTracer
@@ -39,11 +40,11 @@ class RecordingProxy(fx.Proxy):
 
     tracer: CaptureTracer
 
-    def __getattr__(self, k: str) -> fx.proxy.Attribute:
+    def __getattr__(self, k: str) -> Attribute:
         return RecordingAttribute(self, k)
 
 
-class RecordingAttribute(RecordingProxy, fx.proxy.Attribute):
+class RecordingAttribute(RecordingProxy, Attribute):
     """An attribute of a proxy; it becomes a node when something uses it."""
 
 
@@ -100,4 +101,6 @@ class BufferProxy(RecordingProxy):
         return len(self._tensor)
 
     def __iter__(self) -> Iterator[fx.Proxy]:
-        return (self[index] for index in range(len(self._tensor)))
+        return (
+            self.tracer.create_proxy("call_function", operator.getitem, (self, index), {}) for index in range(len(self))
+        )

@@ -14,6 +14,8 @@ from typing import Any, cast
 
 import torch
 from torch import fx, nn
+from torch.fx.node import base_types
+from torch.fx.proxy import Attribute
 
 from fxpasses.capture.proxies import PLAIN_OPERATOR, BufferProxy, RecordingProxy
 from fxpasses.graph.calls import ModuleCall, NodeRef, Opaque, map_structure
@@ -110,7 +112,7 @@ class CaptureTracer(fx.Tracer):
         """Wraps `node` in a proxy that records augmented assignments."""
         return RecordingProxy(node, self)
 
-    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, fx.Proxy]) -> Any:
+    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, fx.Proxy]) -> Any:  # noqa: ARG002 - the base's signature
         """Returns a proxy for a parameter or buffer of the model, made once a trace; anything else as it is."""
         if not isinstance(attr_val, torch.Tensor):
             return attr_val
@@ -165,10 +167,10 @@ def _itself(value: object) -> object:
 
 def _reference(value: object) -> object:
     """Replaces a proxy by a reference to its node, and what no graph can hold by a description."""
-    if isinstance(value, fx.proxy.Attribute) and value._node is None:
+    if isinstance(value, Attribute) and value._node is None:
         return Opaque(f"the attribute {value.attr!r} of {value.root.node.name}, which nothing used")
     if isinstance(value, fx.Proxy):
         return NodeRef(value.node.name)
-    if value is None or isinstance(value, fx.node.base_types) or value is ...:
+    if value is None or isinstance(value, base_types) or value is ...:
         return value
     return Opaque(f"an object of type {type(value).__name__}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import weakref
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from torch import fx, nn
 
@@ -52,6 +52,8 @@ class LazyGraphModule(fx.GraphModule):
         >>> graph_module(-2), graph_module.is_compiled
         (2, True)
     """
+
+    _instance: ClassVar[weakref.ref[LazyGraphModule]]
 
     forward = cast("Callable[..., Any]", _ForwardOnDemand())
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
 from torch import fx
+from torch.fx.node import map_arg
 
 from fxpasses.graph.calls import NodeRef, map_structure, with_nodes
 
@@ -72,9 +73,9 @@ def copy_graph(graph: fx.Graph) -> fx.Graph:
     copied._co_fields = graph._co_fields
     nodes: dict[fx.Node, fx.Node] = {}
     for node in graph.nodes:
-        args = fx.node.map_arg(node.args, nodes.__getitem__)
-        kwargs = fx.node.map_arg(node.kwargs, nodes.__getitem__)
-        new = copied.create_node(node.op, node.target, cast("Any", args), cast("Any", kwargs), node.name, node.type)
+        args = map_arg(node.args, nodes.__getitem__)
+        kwargs = map_arg(node.kwargs, nodes.__getitem__)
+        new = copied.create_node(node.op, node.target, args, kwargs, node.name, node.type)
         new.meta = dict(node.meta)
         nodes[node] = new
     return copied

@@ -94,14 +94,16 @@ class DiffModes(Pass):
 
     Example:
         >>> import torch
-        >>> class Scale(torch.nn.Module):
+        >>> class Noisy(torch.nn.Module):
         ...     def forward(self, x):
-        ...         return torch.nn.functional.dropout(x, 0.5, self.training)
+        ...         return torch.dropout(x, 0.5, self.training) if self.training else x.abs()
         >>> from fxpasses.capture import capture_symbolic
         >>> from fxpasses.passes.name_nodes import NameNodes
-        >>> train, eval = (NameNodes()(capture_symbolic(Scale(), training=mode)).graph_module for mode in (True, False))
+        >>> train, eval = (NameNodes()(capture_symbolic(Noisy(), training=mode)).graph_module for mode in (True, False))
         >>> print(DiffModes(eval)(train).diff)
-        dropout: changed: torch.nn.functional.dropout(('%', 0.5, True), {'inplace': False}) in train mode, torch.nn.functional.dropout(('%', 0.5, False), {'inplace': False}) in eval mode
+        dropout: only in train
+        abs: only in eval
+        output: rewired: from dropout in train mode, from abs in eval mode
     """
 
     eval_graph_module: fx.GraphModule
@@ -152,8 +154,8 @@ def diff_as_networkx(train: fx.Graph, eval: fx.Graph) -> nx.MultiDiGraph[str]:  
     Edges carry `modes`, a tuple of the modes in which the value is used there.
 
     Example:
-        >>> graph = fx.symbolic_trace(abs).graph
-        >>> diff_as_networkx(graph, graph).nodes["abs_1"]["status"]
+        >>> graph = fx.symbolic_trace(lambda x: x + 1).graph
+        >>> diff_as_networkx(graph, graph).nodes["add"]["status"]
         'same'
     """
     first, second = to_networkx(train), to_networkx(eval)

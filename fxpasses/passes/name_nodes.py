@@ -91,7 +91,7 @@ def exact_names(
             captures fold them into constants, and the other names must not depend on that.
     """
     last = set(numbered_last)
-    order = {node: None for node in nodes}
+    order = dict.fromkeys(nodes)
     nodes = [node for node in order if node not in last] + [node for node in order if node in last]
     counter = _Counter(module_paths)
     kept = _kept_names(nodes)
@@ -112,7 +112,7 @@ def exact_names(
 
 
 class _Counter:
-    """Hands out names that are not taken: the base itself, then `base_1`, `base_2`, …"""
+    """Hands out names that are not taken: the base itself, then `base_1` and so on."""
 
     def __init__(self, taken: Iterable[str]) -> None:
         self.taken = set(taken)
@@ -169,12 +169,18 @@ def buffer_expressions(graph_module: fx.GraphModule) -> set[fx.Node]:
     """Returns the operations whose only inputs are buffers and constants, and what is computed from those."""
     found: set[fx.Node] = set()
     for node in graph_module.graph.nodes:
-        inputs = node.all_input_nodes
-        if node.op == "get_attr" and not _is_parameter(graph_module, str(node.target)):
-            found.add(node)
-        elif inputs and node.op in ("call_function", "call_method") and found.issuperset(inputs):
+        if _reads_buffer(graph_module, node) or _uses_only(found, node):
             found.add(node)
     return found
+
+
+def _reads_buffer(graph_module: fx.GraphModule, node: fx.Node) -> bool:
+    return node.op == "get_attr" and not isinstance(attribute(graph_module, str(node.target)), nn.Parameter)
+
+
+def _uses_only(found: set[fx.Node], node: fx.Node) -> bool:
+    inputs = node.all_input_nodes
+    return bool(inputs) and node.op in ("call_function", "call_method") and found.issuperset(inputs)
 
 
 def _name_calls(graph_module: fx.GraphModule, taken: set[str]) -> bool:
@@ -219,7 +225,3 @@ def _torchvision_names(nodes: list[fx.Node], unnamed: set[fx.Node]) -> dict[fx.N
         names[node] = name
     counter = _Counter(names.values())
     return {node: names[node] if node in names else counter.next_name(_base_name(node)) for node in nodes}
-
-
-def _is_parameter(graph_module: fx.GraphModule, path: str) -> bool:
-    return isinstance(attribute(graph_module, path), nn.Parameter)

@@ -1,0 +1,245 @@
+"""Rewrites the nodes of module calls into one `call_module` node each."""
+
+from __future__ import annotations
+
+import itertools
+import operator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, cast
+
+from torch import fx, nn
+
+from fxpasses.errors import CollapseError
+from fxpasses.graph.calls import ModuleCall, NodeRef, Opaque, leaves, map_structure
+from fxpasses.graph.meta import set_name
+from fxpasses.graph.modules import attribute, install
+from fxpasses.graph.regions import regions
+
+
+class CallCollapser:
+    """Collapses calls of one graph module, in place; the tables are built once for all of them.
+
+    Args:
+        graph_module: Its graph is rewritten, and the original modules are installed in it.
+        calls: All calls of the graph, in the order in which they began.
+        kept: Those of them that stay calls of traced-through modules.
+        root: Where the original modules are found; None if nobody knows.
+    """
+
+    def __init__(
+        self,
+        graph_module: fx.GraphModule,
+        calls: tuple[ModuleCall, ...],
+        kept: tuple[ModuleCall, ...],
+        root: nn.Module | None,
+    ) -> None:
+        self._graph_module = graph_module
+        self._graph = graph_module.graph
+        self._root = root
+        self._by_key = {call.key: call for call in calls}
+        self._regions = regions(self._graph)
+        self._nodes = {node.name: node for node in self._graph.nodes}
+        self._position = {node: index for index, node in enumerate(self._graph.nodes)}
+        values = leaves([(call.args, call.kwargs, call.output) for call in kept])
+        self._named_by_kept = {part.name for part in values if isinstance(part, NodeRef)}
+        self._order = {call.key: index for index, call in enumerate(calls)}
+        self._end = _ends(calls, self._order)
+        self._renamed: dict[str, NodeRef] = {}
+        self._passed_through: dict[str, list[tuple[int, fx.Node]]] = {}
+        self._last_after: dict[str, fx.Node] = {}
+        self._made_into: dict[str, fx.Node] = {}
+        self._collapsed: set[fx.Node] = set()
+        self._parts: set[fx.Node] = set()
+
+    def check(self, call: ModuleCall) -> None:
+        """Raises `CollapseError` if `call` cannot become one node; changes nothing."""
+        where = f"{call.module_type.__name__} at {call.path!r} cannot become a leaf"
+        if self._root is None or not isinstance(attribute(self._root, call.path), nn.Module):
+            raise CollapseError(
+                f"{where}: the graph module does not hold the original module. "
+                "Capture with fxpasses.capture_symbolic, or pass CollapseLeaves(leaves, root=model)."
+            )
+        for part in leaves((call.args, call.kwargs, call.output)):
+            if isinstance(part, Opaque):
+                raise CollapseError(f"{where}: one of its values is no value of a graph: {part.description}.")
+        inside = set(self._made_by(call))
+        known = {part.name for part in leaves((call.args, call.kwargs, call.output)) if isinstance(part, NodeRef)}
+        for node in inside:
+            user = next((user for user in node.users if user not in inside), None)
+            if user is not None and node.name not in known:
+                raise CollapseError(
+                    f"{where}: its inner value {node.name!r} is used outside of it, by {user.name!r}. "
+                    "Only what a module returns can be used when it is one node."
+                )
+
+    def collapse(self, call: ModuleCall) -> None:
+        """Puts one node in the place of all that `call` made."""
+        made = self._without_arguments(call, self._made_by(call))
+        start = self._start(call, made)
+        install(cast("nn.Module", self._root), self._graph_module, call.path)
+        args, kwargs = (map_structure(part, self._node_at(self._order[call.key])) for part in (call.args, call.kwargs))
+        with self._graph.inserting_before(start):
+            node = self._graph.call_module(call.path, cast("tuple[Any, ...]", args), cast("dict[str, Any]", kwargs))
+        node.meta["nn_module_stack"] = self._stack(call)
+        if call.name is not None:
+            set_name(node, call.name, "exact")
+        self._nodes[node.name] = node
+        self._collapsed.add(node)
+        self._position[node] = self._position.get(start, len(self._position))
+        if call.after is not None and not made:
+            self._last_after[call.after.name] = node
+        self._redirect(call, node, set(made))
+        self._erase(call, made, node)
+
+    def updated(self, call: ModuleCall) -> Mapping[str, Any]:
+        """Returns the fields of `call` that hold nodes, with what now stands for each node."""
+        begin, end = self._order[call.key], self._end[call.key] + 1
+        fields = {"args": (call.args, begin), "kwargs": (call.kwargs, begin), "output": (call.output, end)}
+        current = {name: map_structure(value, self._node_at(time)) for name, (value, time) in fields.items()}
+        current["after"] = None if call.after is None else self._current(call.after)
+        return {name: map_structure(value, _reference) for name, value in current.items()}
+
+    def _made_by(self, call: ModuleCall) -> list[fx.Node]:
+        return [node for node in self._regions.get(call.key, []) if node.op != "get_attr"]
+
+    def _without_arguments(self, call: ModuleCall, made: list[fx.Node]) -> list[fx.Node]:
+        """Moves values that the caller passed but that were recorded inside (as in `block(x.shape)`) out of `made`."""
+        received = {part.name for part in leaves((call.args, call.kwargs)) if isinstance(part, NodeRef)}
+        for node in [node for node in made if node.name in received]:
+            made[0].prepend(node)
+            node.meta["nn_module_stack"] = dict(list(self._stack(call).items())[:-1])
+        return [node for node in made if node.name not in received]
+
+    def _start(self, call: ModuleCall, made: list[fx.Node]) -> fx.Node:
+        if made:
+            return made[0]
+        if call.after is None:
+            return next(iter(self._graph.nodes))
+        before = self._last_after.get(call.after.name) or self._made_into.get(call.after.name)
+        return self._last_part(before or self._current(call.after)).next
+
+    def _current(self, reference: NodeRef) -> fx.Node:
+        while reference.name in self._renamed:
+            reference = self._renamed[reference.name]
+        return self._nodes[reference.name]
+
+    def _node_at(self, time: int) -> Callable[[object], object]:
+        """Returns what turns a reference into the node that stood for it when the `time`-th call began."""
+
+        def node_of(part: object) -> object:
+            if not isinstance(part, NodeRef):
+                return part
+            node = self._current(part)
+            earlier = [new for order, new in self._passed_through.get(part.name, ()) if order < time]
+            return earlier[-1] if earlier else node
+
+        return node_of
+
+    def _stack(self, call: ModuleCall) -> dict[str, tuple[str, type[nn.Module]]]:
+        chain = [call]
+        while chain[-1].parent in self._by_key:
+            chain.append(self._by_key[chain[-1].parent])
+        return {each.key: (each.path, each.module_type) for each in reversed(chain)}
+
+    def _redirect(self, call: ModuleCall, node: fx.Node, made: set[fx.Node]) -> None:
+        """Gives the users of what the call returned the new node, or the part of it that they used."""
+        for route, part in _routes(call.output):
+            if not isinstance(part, NodeRef):
+                continue
+            old = cast("fx.Node", self._node_at(self._order[call.key])(part))
+            if old in made and not old.users and part.name not in self._named_by_kept:
+                route = _unpacked(route)
+            new = self._part(node, route, old)
+            if old in made:
+                old.replace_all_uses_with(new)
+                self._renamed.setdefault(old.name, NodeRef(new.name))
+            else:
+                self._redirect_later_users(old, new, node)
+                self._passed_through.setdefault(part.name, []).append((self._order[call.key], new))
+
+    def _part(self, node: fx.Node, route: tuple[Any, ...], old: fx.Node) -> fx.Node:
+        """Returns the node that picks one value out of what the call returned, made at most once.
+
+        A tuple is unpacked right after the call, an entry of a dict is picked where it is first used: as callers do.
+        """
+        around = dict(list(node.meta["nn_module_stack"].items())[:-1])
+        for depth, key in enumerate(route, 1):
+            part = next((user for user in node.users if user.args == (node, key)), None)
+            if part is None:
+                place = self._first_user(old) if _is_key(route[:depth]) else None
+                with self._graph.inserting_before(place or self._last_part(node).next):
+                    part = self._graph.call_function(operator.getitem, (node, key))
+                part.meta["nn_module_stack"] = dict(around)
+                self._parts.add(part)
+                self._nodes[part.name] = part
+                self._position[part] = self._position[place or node]
+            node = part
+        return node
+
+    def _last_part(self, node: fx.Node) -> fx.Node:
+        """Returns the last of the nodes right after a collapsed call that unpack what it returned."""
+        while node.next in self._parts:
+            node = node.next
+        return node
+
+    def _first_user(self, node: fx.Node) -> fx.Node | None:
+        return min(node.users, key=lambda user: self._position.get(user, len(self._position)), default=None)
+
+    def _redirect_later_users(self, old: fx.Node, new: fx.Node, node: fx.Node) -> None:
+        """Lets whatever comes after a call that returned its own input use what the call's node returns."""
+        start = self._position[node]
+        later = [user for user in old.users if self._position.get(user, -1) >= start]
+        for user in later:
+            if user not in self._collapsed:  # those came before: calls are collapsed in the order in which they began
+                user.replace_input_with(old, new)
+
+    def _erase(self, call: ModuleCall, made: list[fx.Node], collapsed: fx.Node) -> None:
+        for node in reversed(made):
+            self._graph.erase_node(node)
+            self._made_into[node.name] = collapsed
+        for node in self._regions.get(call.key, []):
+            if node.op == "get_attr" and not node.users:
+                self._graph.erase_node(node)
+            elif node.op == "get_attr":
+                self._move_to_first_use(node)
+
+    def _move_to_first_use(self, parameter: fx.Node) -> None:
+        """Puts a parameter that the region was the first to read where its first remaining reader is."""
+        first = cast("fx.Node", self._first_user(parameter))
+        first.prepend(parameter)
+        parameter.meta["nn_module_stack"] = dict(first.meta.get("nn_module_stack") or {})
+
+
+def _ends(calls: tuple[ModuleCall, ...], order: Mapping[str, int]) -> dict[str, int]:
+    """Returns for each call the number of the last call that began while it ran, itself if there was none."""
+    ends = dict(order)
+    for call in reversed(calls):
+        if call.parent in ends:
+            ends[call.parent] = max(ends[call.parent], ends[call.key])
+    return ends
+
+
+def _unpacked(route: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Returns the beginning of `route` that a caller follows even if it uses nothing: entries of a tuple."""
+    return tuple(itertools.takewhile(lambda key: isinstance(key, int), route))
+
+
+def _is_key(route: tuple[Any, ...]) -> bool:
+    return bool(route) and not isinstance(route[-1], int)
+
+
+def _reference(part: object) -> object:
+    return NodeRef(part.name) if isinstance(part, fx.Node) else part
+
+
+def _routes(structure: object, route: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], object]]:
+    """Yields each leaf of a structure with the keys that lead to it."""
+    if isinstance(structure, Mapping):
+        items = list(cast("Mapping[Any, object]", structure).items())
+    elif isinstance(structure, (tuple, list)):
+        items = list(enumerate(cast("tuple[object, ...]", structure)))
+    else:
+        yield route, structure
+        return
+    for key, value in items:
+        yield from _routes(value, (*route, key))
