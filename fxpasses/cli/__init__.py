@@ -1,0 +1,127 @@
+"""The shell: lists node names, compares the modes, extracts features and draws graphs of a model.
+
+This module imports nothing slow, so that `--help` and usage errors are answered at once; `commands` imports torch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+import warnings
+from collections.abc import Generator, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from fxpasses.errors import FxpassesError
+
+__all__ = ["main"]
+
+_EXAMPLES = """\
+A MODEL is a name of torchvision (resnet50), or package.module:name of a module, its class or a function that makes it.
+
+examples:
+  fxpasses names resnet50
+  fxpasses diff inception_v3
+  fxpasses extract resnet50 layer1.0.relu layer4 --weights DEFAULT --image photo.jpg --out features.safetensors
+  fxpasses draw resnet18 layer1 --out layer1.dot
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the shell.
+
+    Args:
+        argv: The arguments; those of the process by default.
+
+    Returns:
+        The exit code: 0, or 2 for what was asked wrongly; the reason is on the standard error stream then.
+
+    Example:
+        >>> main(["names", "alexnet"])  # doctest: +ELLIPSIS
+        x
+        features.0
+        features.1
+        ...
+        0
+    """
+    arguments = _parser().parse_args(argv)
+    try:
+        with _warnings_in_one_line():
+            from fxpasses.cli.commands import COMMANDS  # imports torch
+
+            COMMANDS[arguments.command](arguments)
+            sys.stdout.flush()
+    except BrokenPipeError:  # the reader of the output, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (FxpassesError, OSError) as error:
+        print(f"fxpasses: error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "fxpasses",
+        description="Looks into PyTorch models.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=version("fxpasses"))
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    names = _command(commands, "names", "list the names of a model's nodes, in the order of execution")
+    names.add_argument("--mode", choices=("train", "eval", "current", "both"), default="eval", help="default: eval")
+    names.add_argument("--json", action="store_true", help="print JSON")
+
+    diff = _command(commands, "diff", "show what differs between a model's train and eval mode")
+    diff.add_argument("--json", action="store_true", help="print JSON")
+
+    extract = _command(commands, "extract", "compute values inside of a model, and print what they are")
+    extract.add_argument("names", metavar="NAME", nargs="+", help="a node, or a module for what it returns")
+    extract.add_argument("--image", type=Path, help="an image file as the input; a random input without it")
+    extract.add_argument(
+        "--weights", help="torchvision's, such as DEFAULT, or a .safetensors file; random ones without it"
+    )
+    extract.add_argument("--size", type=_size, help="height and width of the input, or its whole shape: 1,3,16,112,112")
+    extract.add_argument("--mode", choices=("train", "eval"), default="eval", help="default: eval")
+    extract.add_argument("--seed", type=int, default=0, help="for random weights and a random input; default: 0")
+    extract.add_argument("--out", type=Path, help="a .safetensors file to write the values to")
+    extract.add_argument("--json", action="store_true", help="print JSON")
+
+    draw = _command(commands, "draw", "draw a model's graph, colored by mode, or the part of it that some values need")
+    draw.add_argument("names", metavar="NAME", nargs="*", help="values to draw the computation of; without one, all")
+    draw.add_argument("--out", type=Path, required=True, help="a .dot (Graphviz) or .json (networkx) file to write")
+    return parser
+
+
+def _command(commands: Any, name: str, summary: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=summary, description=summary)
+    parser.add_argument("model", metavar="MODEL", help="a torchvision name, or package.module:name")
+    parser.add_argument(
+        "--leaf",
+        action="append",
+        default=[],
+        metavar="CLASS",
+        help="a class whose modules are one node each; may be repeated",
+    )
+    return parser
+
+
+def _size(text: str) -> tuple[int, ...]:
+    size = tuple(int(part) for part in text.split(","))
+    if min(size) < 1:
+        raise ValueError
+    return size if len(size) > 1 else (1, 3, *size, *size)
+
+
+@contextlib.contextmanager
+def _warnings_in_one_line() -> Generator[None]:
+    def show(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+        print(f"fxpasses: {category.__name__}: {message}", file=sys.stderr)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield

@@ -1,0 +1,137 @@
+"""What each command of the shell does."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, cast
+
+import torch
+from torch import fx, nn
+
+from fxpasses.capture import capture_symbolic
+from fxpasses.cli.inputs import make_input
+from fxpasses.cli.models import find_leaf_modules, find_model
+from fxpasses.cli.output import optional, print_json, print_table, write_graph
+from fxpasses.errors import RequestError, UnknownNodeError
+from fxpasses.feature_extraction import DualGraphModule, create_feature_extractor, get_graph_node_names
+from fxpasses.passes.diff_modes import DiffModes, diff_as_networkx
+from fxpasses.passes.name_nodes import NameNodes
+
+
+def _names(arguments: Namespace) -> None:
+    model = find_model(arguments.model, compute=False)
+    leaves = find_leaf_modules(model, arguments.leaf)
+    modes = ("train", "eval") if arguments.mode == "both" else (arguments.mode,)
+    found = {mode: get_graph_node_names(model, mode=mode, leaf_modules=leaves) for mode in modes}
+    if arguments.json:
+        return print_json(found)
+    if arguments.mode != "both":
+        return print("\n".join(found[arguments.mode]))
+    inside = {mode: set(names) for mode, names in found.items()}
+    of_mode = {name: [mode for mode in modes if name in inside[mode]] for names in found.values() for name in names}
+    return print_table(("name", "modes"), [(name, ", ".join(of)) for name, of in of_mode.items()])
+
+
+def _diff(arguments: Namespace) -> None:
+    train, eval_ = _captured(find_model(arguments.model, compute=False), arguments.leaf)
+    diff = DiffModes(eval_).call(train).diff
+    columns = ("name", "status", "train", "eval")
+    rows = [{column: getattr(change, column) for column in columns} for change in diff.changes]
+    if arguments.json:
+        return print_json(rows)
+    return print_table(columns, [[value or "" for value in row.values()] for row in rows]) if diff else print(diff)
+
+
+def _extract(arguments: Namespace) -> None:
+    save_file = optional("safetensors.torch", "--out").save_file if arguments.out else None
+    torch.manual_seed(arguments.seed)
+    model = find_model(arguments.model, arguments.weights).train(arguments.mode == "train")
+    extractor = _extractor_for_mode(model, arguments)
+    input_ = make_input(arguments, model)
+    features = _compute(extractor, input_, arguments.model)
+    rows = [_describe(name, value) for name, value in features.items()]
+    if arguments.json:
+        print_json({"model": arguments.model, "mode": arguments.mode, "input_size": [*input_.shape], "features": rows})
+    else:
+        print_table(("name", "shape", "dtype", "mean", "std"), [[*map(_cell, row.values())] for row in rows])
+    if save_file:
+        save_file(
+            {name: value.clone(memory_format=torch.contiguous_format) for name, value in features.items()},
+            arguments.out,
+        )
+
+
+def _draw(arguments: Namespace) -> None:
+    model = find_model(arguments.model, compute=False)
+    if arguments.names:
+        extractor = _extractor(model, arguments, return_nodes=arguments.names)
+        train, eval_ = extractor.train_graph, extractor.eval_graph
+    else:
+        train, eval_ = (graph_module.graph for graph_module in _captured(model, arguments.leaf))
+    write_graph(diff_as_networkx(train, eval_), arguments.out)
+
+
+COMMANDS: dict[str, Callable[[Namespace], None]] = {"names": _names, "diff": _diff, "extract": _extract, "draw": _draw}
+
+
+def _captured(model: nn.Module, leaves: Iterable[str]) -> tuple[fx.GraphModule, fx.GraphModule]:
+    """Returns the named graphs of training and of evaluation mode."""
+    options = {"leaf_modules": find_leaf_modules(model, leaves)}
+    train, eval_ = (capture_symbolic(model, training=mode, tracer_options=options) for mode in (True, False))
+    return NameNodes()(train).graph_module, NameNodes()(eval_).graph_module
+
+
+def _extractor_for_mode(model: nn.Module, arguments: Namespace) -> DualGraphModule:
+    """Makes an extractor for one mode: a name that the other mode does not have is no mistake here."""
+    leaves = find_leaf_modules(model, arguments.leaf)
+    other = "train" if arguments.mode == "eval" else "eval"
+    anything = get_graph_node_names(model, mode=other, leaf_modules=leaves)[:1]
+    wanted = {f"{arguments.mode}_return_nodes": arguments.names, f"{other}_return_nodes": anything}
+    return _extractor(model, arguments, **wanted)
+
+
+def _extractor(model: nn.Module, arguments: Namespace, **wanted: list[str]) -> DualGraphModule:
+    leaves = find_leaf_modules(model, arguments.leaf)
+    try:
+        return create_feature_extractor(model, **cast("Any", wanted), leaf_modules=leaves, suppress_diff_warning=True)
+    except UnknownNodeError as error:
+        raise UnknownNodeError(f"{error}\nIn the shell: fxpasses names {arguments.model} --mode both") from error
+
+
+def _compute(extractor: nn.Module, input_: torch.Tensor, model: str) -> dict[str, torch.Tensor]:
+    try:
+        with torch.no_grad():
+            return dict(_tensors(extractor(input_)))
+    except Exception as error:
+        raise RequestError(
+            f"{model} raised {type(error).__name__} on an input of shape {_cell([*input_.shape])}: {error}\n"
+            "--size gives another height and width, or another shape."
+        ) from error
+
+
+def _tensors(value: Any, name: str = "") -> Iterator[tuple[str, torch.Tensor]]:
+    """Yields the tensors in nested dicts, tuples and lists, each with its path."""
+    if isinstance(value, torch.Tensor):
+        yield name, value
+        return
+    parts: Iterable[tuple[Any, Any]] = ()
+    if isinstance(value, dict):
+        parts = cast("dict[Any, Any]", value).items()
+    elif isinstance(value, (list, tuple)):
+        parts = enumerate(cast("list[Any]", value))
+    for key, part in parts:
+        yield from _tensors(part, f"{name}.{key}" if name else str(key))
+
+
+def _describe(name: str, value: torch.Tensor) -> dict[str, Any]:
+    numbers = value.double()
+    mean, std = (each.item() if value.numel() else None for each in (numbers.mean(), numbers.std(correction=0)))
+    dtype = str(value.dtype).removeprefix("torch.")
+    return {"name": name, "shape": [*value.shape], "dtype": dtype, "mean": mean, "std": std}
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, list):
+        return "x".join(map(str, cast("list[int]", value))) or "scalar"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
