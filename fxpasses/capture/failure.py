@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import traceback
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
+from fxpasses.capture.source import last_user_frame
 from fxpasses.errors import CaptureError
-
-_OWN_CODE = (str(Path(torch.__file__).parent) + os.sep, str(Path(__file__).parents[1]) + os.sep)
 
 
 def capture_failure(model: nn.Module, error: Exception, stack: Sequence[tuple[str, Any]]) -> CaptureError:
@@ -28,17 +24,16 @@ def capture_failure(model: nn.Module, error: Exception, stack: Sequence[tuple[st
     name = module_type.__name__ if isinstance(module_type, type) else str(module_type)
     place = f"module {path!r} ({name})" if path else f"the model's own forward ({name})"
     return CaptureError(
-        f"{type(model).__name__} cannot be traced symbolically: {place}, {_source_line(error)}\n"
+        f"{type(model).__name__} cannot be traced symbolically: {place}, {source_line(error)}\n"
         f"  {type(error).__name__}: {_first_line(error)}\n" + _ways_out(name, bool(path))
     )
 
 
-def _source_line(error: Exception) -> str:
-    frames = traceback.extract_tb(error.__traceback__)
-    theirs = [frame for frame in frames if not frame.filename.startswith((*_OWN_CODE, "<"))]
-    if not theirs:
+def source_line(error: Exception) -> str:
+    """Returns the line of the model's own source on which `error` was raised, as text."""
+    frame = last_user_frame(traceback.extract_tb(error.__traceback__))
+    if frame is None:
         return "no line of the model's own source is on the stack"
-    frame = theirs[-1]
     return f'file "{frame.filename}", line {frame.lineno}, in {frame.name}: {frame.line}'
 
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from torch import nn
 
+from fxpasses.capture.patching import one_capture_at_a_time
 from fxpasses.graph.snapshot import ModuleSnapshot
 
 
@@ -14,6 +15,7 @@ from fxpasses.graph.snapshot import ModuleSnapshot
 def left_as_it_was(model: nn.Module, training: bool | None = None) -> Generator[None]:
     """Runs its block with `model` in the given mode, then puts the whole model back as it was.
 
+    One thread at a time gets in, since another capture must not see a mode that is set for a moment only.
     Every submodule gets its own `training` flag back (a frozen normalisation layer stays frozen), together
     with its attributes, children and hooks, also when the block raises. Values inside tensors are not saved.
 
@@ -29,10 +31,11 @@ def left_as_it_was(model: nn.Module, training: bool | None = None) -> Generator[
         >>> model.training, model[0].training
         (True, False)
     """
-    snapshot = ModuleSnapshot.take(model)
-    try:
-        if training is not None:
-            model.train(training)
-        yield
-    finally:
-        snapshot.restore()
+    with one_capture_at_a_time():
+        snapshot = ModuleSnapshot.take(model)
+        try:
+            if training is not None:
+                model.train(training)
+            yield
+        finally:
+            snapshot.restore()

@@ -7,6 +7,7 @@ assignment such as `y += 1` is recorded as one.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from types import ModuleType
@@ -58,12 +59,14 @@ class CaptureTracer(fx.Tracer):
         self.constants: dict[str, torch.Tensor] = {}
         self._calls: list[_OpenCall] = []
         self._tensor_paths: dict[int, str] = {}
+        self._thread = threading.get_ident()
 
     def trace(self, root: Any, concrete_args: Any = None) -> fx.Graph:
         """Traces `root`; see `fx.Tracer.trace`."""
         if isinstance(root, nn.Module):
             tensors = [*root.named_parameters(), *root.named_buffers()]
             self._tensor_paths = {id(tensor): path for path, tensor in tensors}
+        self._thread = threading.get_ident()
         return super().trace(root, concrete_args)
 
     def calls(self) -> tuple[ModuleCall, ...]:
@@ -82,6 +85,10 @@ class CaptureTracer(fx.Tracer):
             for call in self._calls
         )
 
+    def stands_aside(self) -> bool:
+        """Whether what runs now is not the traced code: `torch.fx` makes every thread's module calls come here."""
+        return threading.get_ident() != self._thread
+
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """Whether `m` becomes one `call_module` node."""
         return isinstance(m, self.leaf_modules) or super().is_leaf_module(m, module_qualified_name)
@@ -89,7 +96,9 @@ class CaptureTracer(fx.Tracer):
     def call_module(
         self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        """Records the call, and traces through `m` unless it is a leaf."""
+        """Records the call, and traces through `m` unless it is a leaf; an unregistered module is not recorded."""
+        if self.stands_aside() or m not in (self.submodule_paths or {}):
+            return forward(*args, **kwargs)
         path = self.path_of_module(m)
         if self.is_leaf_module(m, path):
             return super().call_module(m, forward, args, kwargs)
@@ -112,9 +121,13 @@ class CaptureTracer(fx.Tracer):
         """Wraps `node` in a proxy that records augmented assignments."""
         return RecordingProxy(node, self)
 
+    def tensor_proxy(self, node: fx.Node, tensor: torch.Tensor) -> fx.Proxy:
+        """Wraps the `get_attr` node of a tensor whose shape is a constant of the graph."""
+        return BufferProxy(node, self, tensor)
+
     def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, fx.Proxy]) -> Any:  # noqa: ARG002 - the base's signature
         """Returns a proxy for a parameter or buffer of the model, made once a trace; anything else as it is."""
-        if not isinstance(attr_val, torch.Tensor):
+        if not isinstance(attr_val, torch.Tensor) or self.stands_aside():
             return attr_val
         path = self._tensor_paths.get(id(attr_val))
         if path is None:
@@ -123,7 +136,7 @@ class CaptureTracer(fx.Tracer):
             return self._parameter_proxy(path, attr_val, parameter_proxy_cache)
         if path not in parameter_proxy_cache:
             node = self.create_node("get_attr", path, (), {})
-            parameter_proxy_cache[path] = BufferProxy(node, self, attr_val)
+            parameter_proxy_cache[path] = self.tensor_proxy(node, attr_val)
         return parameter_proxy_cache[path]
 
     def create_arg(self, a: Any) -> Any:
@@ -146,7 +159,7 @@ class CaptureTracer(fx.Tracer):
 
     def _parameter_proxy(self, path: str, parameter: nn.Parameter, cache: dict[str, fx.Proxy]) -> fx.Proxy:
         if path not in cache:
-            factory = (lambda node: BufferProxy(node, self, parameter)) if self.param_shapes_constant else None
+            factory = (lambda node: self.tensor_proxy(node, parameter)) if self.param_shapes_constant else None
             cache[path] = self.create_proxy("get_attr", path, (), {}, proxy_factory_fn=factory)
         return cache[path]
 

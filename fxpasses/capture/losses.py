@@ -1,0 +1,103 @@
+"""Notices, while a model is traced, what the graph will not carry over."""
+
+from __future__ import annotations
+
+import random
+from typing import NamedTuple
+
+import torch
+from torch import fx, nn
+
+from fxpasses.capture.source import user_line
+from fxpasses.graph.calls import Loss
+
+
+class _Context(NamedTuple):
+    """The settings of torch that a `with` block can change, and that a graph does not record."""
+
+    grad: bool
+    inference: bool
+    autocast_cpu: bool
+    autocast_cuda: bool
+
+    @classmethod
+    def current(cls) -> _Context:
+        return cls(
+            torch.is_grad_enabled(),
+            torch.is_inference_mode_enabled(),
+            torch.is_autocast_enabled("cpu"),
+            torch.is_autocast_enabled("cuda"),
+        )
+
+    def difference(self, outside: _Context) -> str:
+        if self.inference != outside.inference:
+            return "torch.inference_mode"
+        if self.grad != outside.grad:
+            return "torch.enable_grad" if self.grad else "torch.no_grad"
+        return "torch.autocast"
+
+
+class LossRecorder:
+    """Collects the losses of one trace, one a module and kind.
+
+    Made when the trace begins: what is set then, and the random streams as they are then, count as usual.
+    """
+
+    def __init__(self) -> None:
+        self._outside = _Context.current()
+        self._random = _random_state()
+        self._found: dict[tuple[str, str], Loss] = {}
+
+    def losses(self) -> tuple[Loss, ...]:
+        """Returns what was noticed, in the order of the first occurrences."""
+        return tuple(self._found.values())
+
+    def note(self, module: tuple[str, type[nn.Module]], what: str, node: fx.Node | None = None) -> None:
+        """Adds a loss, or a further node to one that is known."""
+        path, module_type = module
+        known = self._found.get((path, what))
+        nodes = () if known is None else known.nodes
+        if node is not None:
+            nodes = (*nodes, node.name)
+        where = user_line() if known is None else known.where
+        self._found[path, what] = Loss(path, module_type.__name__, what, where, nodes)
+
+    def see_node(self, module: tuple[str, type[nn.Module]], node: fx.Node) -> None:
+        """Notes a node that was recorded under settings which the graph does not carry over."""
+        current = _Context.current()
+        if current != self._outside:
+            block = current.difference(self._outside)
+            self.note(module, f"computes under {block}, and the graph computes the same without it", node)
+
+    def see_constant(self, module: tuple[str, type[nn.Module]], node: fx.Node) -> None:
+        """Notes a tensor that the forward drew at random: in the graph it is a constant."""
+        current = _random_state()
+        if not _same(current, self._random):
+            self._random = current
+            self.note(
+                module, "drew a random tensor while it was traced, which every call of the graph will reuse", node
+            )
+
+    def see_hooks(self, path: str, module: nn.Module) -> None:
+        """Notes hooks of a module that is traced through: the graph calls what is inside it, not the module."""
+        if module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks:
+            what = (
+                "has hooks, which the graph will not call; what they computed while it was traced is part of the graph"
+            )
+            self.note((path, type(module)), what)
+
+    def see_end(self, module: tuple[str, type[nn.Module]]) -> None:
+        """Notes random numbers that no recorded tensor accounts for: they decided something."""
+        if not _same(_random_state(), self._random):
+            self.note(
+                module,
+                "drew random numbers while it was traced; what they decided is the same in every call of the graph",
+            )
+
+
+def _random_state() -> tuple[torch.Tensor, object]:
+    return torch.get_rng_state(), random.getstate()
+
+
+def _same(left: tuple[torch.Tensor, object], right: tuple[torch.Tensor, object]) -> bool:
+    return torch.equal(left[0], right[0]) and left[1] == right[1]

@@ -1,0 +1,309 @@
+"""Value capture: symbolic tracing in which each proxy knows the shape, dtype and device of what it stands for."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
+from types import ModuleType
+from typing import Any, cast
+
+import torch
+from torch import fx, nn
+
+from fxpasses.capture.decisions import Decision, Place, current_place
+from fxpasses.capture.fake_values import FakeValues
+from fxpasses.capture.kinds import surely_tensor
+from fxpasses.capture.leaves import tracer_options as completed
+from fxpasses.capture.modes import left_as_it_was
+from fxpasses.capture.patching import one_capture_at_a_time, replaced
+from fxpasses.capture.proxies import PLAIN_OPERATOR
+from fxpasses.capture.shims import RecordsRealReceivers, isinstance_of_value, shims, traced_namespaces
+from fxpasses.capture.signature import Argument, bound_arguments, called, is_constant, placeholder_default, with_proxies
+from fxpasses.capture.symbolic import graph_module_of, require_module
+from fxpasses.capture.tracer import CaptureTracer
+from fxpasses.capture.value_failure import data_decision, example_failure, value_failure
+from fxpasses.capture.value_proxies import ValueAttribute, ValueBufferProxy, ValueProxy
+from fxpasses.errors import ArgumentTypeError, CaptureError
+
+_QUESTIONS: dict[Callable[..., Any], str] = {
+    bool: "bool",
+    complex: "complex",
+    float: "float",
+    int: "int",
+    len: "len",
+    operator.index: "int",
+}
+_UNKNOWN_DATA = ("DataDependentOutputException", "DynamicOutputShapeException", "GuardOnDataDependentSymNode")
+
+
+class ValueTracer(CaptureTracer):
+    """A `CaptureTracer` that answers questions about shapes, types and devices from fake values.
+
+    Nodes are recorded as without values; what is asked of a value becomes a `Decision`.
+
+    Args:
+        leaf_modules: As for `CaptureTracer`.
+        autowrap_modules: As for `CaptureTracer`.
+        autowrap_functions: As for `CaptureTracer`.
+        param_shapes_constant: As for `CaptureTracer`.
+    """
+
+    values: FakeValues
+
+    def __init__(
+        self,
+        leaf_modules: Iterable[type[nn.Module]] = (),
+        autowrap_modules: tuple[ModuleType, ...] = (),
+        autowrap_functions: tuple[Callable[..., Any], ...] = (),
+        param_shapes_constant: bool = False,
+    ) -> None:
+        super().__init__(leaf_modules, autowrap_modules, autowrap_functions, param_shapes_constant)
+        self.decisions: list[Decision] = []
+        self.arguments: list[Argument] = []
+        self._places: dict[fx.Node, Place] = {}
+        self._devices: dict[int, tuple[torch.device, ValueAttribute]] = {}
+        self._written: dict[int, tuple[torch.Tensor, fx.Proxy]] = {}
+
+    def trace_with(self, model: nn.Module, arguments: list[Argument]) -> fx.Graph:
+        """Traces `model` with the given examples for its arguments."""
+        self.arguments = arguments
+        self.values = FakeValues(model)
+        self.values.constants = self.constants
+        with ExitStack() as stack:
+            stack.enter_context(one_capture_at_a_time())
+            stack.enter_context(replaced({0: vars(torch)}, shims(self)))
+            stack.enter_context(replaced(traced_namespaces(model), {"isinstance": isinstance_of_value}))
+            stack.enter_context(RecordsRealReceivers(self))
+            return self.trace(model)
+
+    def create_args_for_root(
+        self, root_fn: Callable[..., Any], is_module: bool, concrete_args: Any = None
+    ) -> tuple[Callable[..., Any], list[Any]]:
+        """Makes a placeholder for each example; other arguments keep their defaults."""
+        del root_fn, is_module, concrete_args
+        model = cast("nn.Module", self.root)
+        inputs = [self._input(argument) for argument in self.arguments]
+
+        def forward() -> Any:
+            return called(model.forward, self.arguments, inputs)
+
+        return forward, []
+
+    def _input(self, argument: Argument) -> Any:
+        node = self.create_node("placeholder", argument.name, placeholder_default(argument), {})
+        self.values.give(node, argument.value)
+        return argument.value if is_constant(argument.value) else with_proxies(argument.value, self.proxy(node), argument.name)
+
+    # What the trace records
+
+    def create_node(self, kind: str, target: Any, args: Any, kwargs: Any, name: Any = None, type_expr: Any = None) -> fx.Node:
+        """Records a node, and the line that made it."""
+        node = super().create_node(kind, target, args, kwargs, name, type_expr)
+        self.values.add(node)
+        self._places[node] = current_place()
+        return node
+
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        """Wraps `node` in a proxy that knows its value."""
+        return ValueProxy(node, self)
+
+    def tensor_proxy(self, node: fx.Node, tensor: torch.Tensor) -> fx.Proxy:
+        """Wraps the `get_attr` node of a tensor whose shape is a constant."""
+        return ValueBufferProxy(node, self, tensor)
+
+    def create_arg(self, a: Any) -> Any:
+        """Turns a Python value into an argument of a node."""
+        if isinstance(a, torch.device) and id(a) in self._devices:
+            # The device that the code read from a value: the graph reads it too, so that it can be moved.
+            return self._devices[id(a)][1].node
+        if isinstance(a, torch.Tensor) and id(a) in self._written:
+            return self._written[id(a)][1].node
+        if isinstance(a, dict) and hasattr(a, "__dataclass_fields__"):
+            fields = {key: self.create_arg(value) for key, value in cast("dict[str, Any]", a).items()}
+            return self.create_node("call_function", type(a), (), fields)
+        return super().create_arg(a)
+
+    def augmented(self, target: Callable[..., Any], proxy: fx.Proxy, other: Any) -> fx.Proxy:
+        """Records `proxy <op>= other`, in place on tensors and lists alone."""
+        if not surely_tensor(proxy.node, self.root) and not isinstance(self.value_of(proxy), (torch.Tensor, list)):
+            return self.create_proxy("call_function", PLAIN_OPERATOR[target], (proxy, other), {})
+        return super().augmented(target, proxy, other)
+
+    def record_torch_function(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Records a torch function that torch itself would have run at once."""
+        name = getattr(func, "__name__", "")
+        if not torch.overrides.is_tensor_method_or_property(func):
+            return self.create_proxy("call_function", func, args, kwargs)
+        if name == "__get__":
+            return getattr(args[0], func.__self__.__name__)  # an attribute of a tensor that was written
+        if name == "__setitem__":
+            return self.create_proxy("call_function", operator.setitem, self._own_copy(args), {})
+        if name.endswith("_") and not name.endswith("__"):
+            args = self._own_copy(args)
+        if name == "__getitem__":
+            return self.create_proxy("call_function", operator.getitem, args, kwargs)
+        return self.create_proxy("call_method", name, args, kwargs)
+
+    def create_proxy(self, kind: str, target: Any, args: Any, kwargs: Any, *more: Any, **named: Any) -> fx.Proxy:
+        """Records an operation; a write into a tensor that the forward made itself goes into a fresh copy of it."""
+        in_place = kind == "call_method" and str(target).endswith("_") and not str(target).endswith("__")
+        if args and isinstance(args[0], torch.Tensor) and (in_place or target is operator.setitem):
+            args = self._own_copy(args)
+        return super().create_proxy(kind, target, args, kwargs, *more, **named)
+
+    def _own_copy(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Replaces a constant that is written into: each run of the graph needs a fresh one."""
+        written = args[0]
+        if not isinstance(written, torch.Tensor) or id(written) in self._tensor_paths and id(written) not in self._own_constants():
+            return args
+        if written._is_view():
+            raise CaptureError(
+                f"{current_place()}: the forward writes a computed value into a view of a tensor that it made itself, "
+                f"which a graph cannot repeat: {current_place().source}. Write into the whole tensor, or use torch.where."
+            )
+        if id(written) not in self._written:
+            copy = super().create_proxy("call_method", "clone", (written,), {})
+            self._written[id(written)] = (written, copy)
+        return (self._written[id(written)][1], *args[1:])
+
+    def _own_constants(self) -> set[int]:
+        return {id(tensor) for tensor in self.constants.values()}
+
+    def was_written(self, args: Any, kwargs: Any) -> bool:
+        """Whether a tensor among the arguments has been replaced by a copy in the graph."""
+        if not self._written:
+            return False
+        leaves = torch.utils._pytree.tree_leaves((args, kwargs))
+        return any(isinstance(leaf, torch.Tensor) and id(leaf) in self._written for leaf in leaves)
+
+    # What the code asks
+
+    def stands_aside(self) -> bool:
+        """Whether what runs now is not the traced code: another thread, or the computation of a value."""
+        return self.values.evaluating or super().stands_aside()
+
+    def value_of(self, proxy: fx.Proxy) -> Any:
+        """Returns the fake value of a proxy.
+
+        Raises:
+            CaptureError: It cannot be computed: the examples do not fit, or it depends on data.
+        """
+        try:
+            return self.values.of(proxy.node)
+        except Exception as error:
+            raise self._no_value(proxy.node, error) from error
+
+    def decide(self, proxy: ValueProxy, question: Callable[[Any], Any]) -> Any:
+        """Answers `question` about the value of `proxy`, and notes the decision down."""
+        value = self.value_of(proxy)
+        try:
+            with self.values.active():
+                answer = question(value)
+        except Exception as error:
+            if type(error).__name__ in _UNKNOWN_DATA:
+                raise data_decision(current_place(), self._module_path(), _QUESTIONS[question], proxy.node, value) from error
+            raise
+        self._decided(proxy.node, _QUESTIONS[question], answer)
+        return answer
+
+    def keys_of(self, proxy: ValueProxy) -> list[Any]:
+        """Returns the keys of a dict as constants."""
+        keys = list(self.value_of(proxy).keys())
+        self._decided(proxy.node, "keys", keys)
+        return keys
+
+    def range_of(self, proxy: ValueProxy) -> range:
+        """Returns a range of Python numbers as it is."""
+        numbers = self.value_of(proxy)
+        self._decided(proxy.node, "range", numbers)
+        return numbers
+
+    def is_instance(self, proxy: ValueProxy, classes: Any) -> bool:
+        """Answers `isinstance`; no decision, since the class of a value does not depend on its size."""
+        if classes is torch.Tensor and surely_tensor(proxy.node, self.root):
+            return True
+        value = self.value_of(proxy)
+        stands_for = {torch.SymInt: 0, torch.SymFloat: 0.0, torch.SymBool: True}
+        return isinstance(stands_for.get(type(value), value), classes)
+
+    def dtype_of(self, proxy: ValueProxy) -> torch.dtype:
+        """Returns the dtype of a tensor, as a constant."""
+        value = self.value_of(proxy)
+        node = super().create_proxy("call_function", getattr, (proxy, "dtype"), {}).node
+        self._decided(node, "dtype", value.dtype)
+        return value.dtype
+
+    def device_of(self, proxy: ValueProxy) -> torch.device:
+        """Returns the device of a tensor; where it is used as an argument, the graph reads it anew."""
+        device = torch.device(str(self.value_of(proxy).device))
+        attribute = ValueAttribute(proxy, "device")
+        self._devices[id(device)] = (device, attribute)
+        return device
+
+    def _decided(self, node: fx.Node, kind: str, answer: Any) -> None:
+        self.decisions.append(Decision(node, kind, answer, current_place(), self._module_path()))
+
+    def _module_path(self) -> str:
+        return next(reversed(self.module_stack.values()), ("", None))[0]
+
+    def _no_value(self, node: fx.Node, error: Exception) -> CaptureError:
+        if isinstance(error, CaptureError):
+            return error
+        if type(error).__name__ in _UNKNOWN_DATA:
+            return data_decision(current_place(), self._module_path(), "value", node, None)
+        return example_failure(self.values.culprit(node), self._places, error)
+
+
+def capture_with_values(
+    model: nn.Module,
+    example_inputs: Any = (),
+    example_kwargs: Mapping[str, Any] | None = None,
+    *,
+    training: bool | None = None,
+    tracer_options: Mapping[str, Any] | None = None,
+) -> fx.GraphModule:
+    """Traces `model` once on the shapes, types and devices of example inputs, and leaves it exactly as it was.
+
+    Nothing is computed, no weight is read. The graph has the arguments that the examples pass; the others keep
+    their defaults. It is specialised on nothing but the decisions that the model's code took, which `guards_of`
+    returns.
+
+    Args:
+        model: The model.
+        example_inputs: Positional arguments of the model's forward; a single tensor stands for itself. What is in the
+            tensors does not matter, and tensors on the meta device do as well.
+        example_kwargs: Arguments by keyword.
+        training: The mode to trace: True, False, or None for each submodule's mode as it is.
+        tracer_options: Leaves and functions to record whole; see `fxpasses.capture.leaves.tracer_options`.
+
+    Returns:
+        A graph module that computes what the model computes in that mode.
+
+    Raises:
+        ArgumentTypeError: `model` is not an `nn.Module`, or the examples do not fit its forward.
+        CaptureError: The model cannot be traced; the message names module, file and line.
+
+    Example:
+        >>> class Halved(nn.Module):
+        ...     def forward(self, x, scale=None):
+        ...         half = x[:, : x.shape[1] // 2] if x.shape[1] > 4 else x
+        ...         return half if scale is None else half * scale
+        >>> graph_module = capture_with_values(Halved(), torch.ones(2, 6))
+        >>> graph_module(torch.ones(5, 8)).shape
+        torch.Size([5, 4])
+        >>> print(guards_of(graph_module))
+        x.shape[1] > 4 is True
+    """
+    require_module(model)
+    tracer = ValueTracer(**completed(tracer_options))
+    arguments = bound_arguments(model, example_inputs, example_kwargs)
+    with left_as_it_was(model, training):
+        mode = model.training
+        try:
+            graph = tracer.trace_with(model, arguments)
+        except (CaptureError, ArgumentTypeError):
+            raise
+        except Exception as error:
+            raise value_failure(model, error, list(tracer.module_stack.values())) from error
+    return graph_module_of(model, mode, tracer, graph)
