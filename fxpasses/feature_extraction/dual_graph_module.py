@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import fx, nn
 
 from fxpasses.graph.lazy_graph_module import COMPILED, LazyGraphModule
-from fxpasses.graph.modules import copy_targets
+from fxpasses.graph.modules import attribute, copy_targets, targets
 
 
 class DualGraphModule(LazyGraphModule):
@@ -81,3 +82,32 @@ class DualGraphModule(LazyGraphModule):
 
     def _attributes(self) -> dict[str, Any]:
         return {**super()._attributes(), "_waiting_code": {}}
+
+
+def common_root(train: fx.GraphModule, eval: fx.GraphModule) -> nn.Module:  # noqa: A002 - the mode's name in torch
+    """Makes a module in which the targets of both graphs are found, for `DualGraphModule`.
+
+    Both modes call the constants that the forward makes by the same names. Where their values differ, the constant
+    of `eval` gets another name there, and in its graph.
+    """
+    for path in dict.fromkeys(targets(train.graph)):
+        ours, theirs = attribute(train, path), attribute(eval, path)
+        if isinstance(ours, torch.Tensor) and isinstance(theirs, torch.Tensor) and not _is_same(ours, theirs):
+            _rename(eval, path, f"{path}_of_eval", theirs)
+    root = nn.Module()
+    for graph_module in (train, eval):
+        copy_targets(graph_module, root, graph_module.graph)
+    return root
+
+
+def _is_same(one: torch.Tensor, other: torch.Tensor) -> bool:
+    return one is other or (one.dtype == other.dtype and torch.equal(one, other))
+
+
+def _rename(graph_module: fx.GraphModule, path: str, name: str, tensor: torch.Tensor) -> None:
+    while hasattr(graph_module, name):
+        name += "_"
+    graph_module.register_buffer(name, tensor, persistent=False)
+    for node in graph_module.graph.nodes:
+        if node.op == "get_attr" and node.target == path:
+            node.target = name

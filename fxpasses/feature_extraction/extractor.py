@@ -11,7 +11,7 @@ from torch import fx, nn
 from fxpasses.capture.leaves import checked_leaf_classes
 from fxpasses.capture.symbolic import capture_symbolic, require_module
 from fxpasses.errors import ArgumentTypeError, ModeDifferenceWarning, UnknownLeafError
-from fxpasses.feature_extraction.dual_graph_module import DualGraphModule
+from fxpasses.feature_extraction.dual_graph_module import DualGraphModule, common_root
 from fxpasses.feature_extraction.selection import ReturnNodes, check_selection, parse_selection
 from fxpasses.graph.meta import qualified_name
 from fxpasses.graph.values import NamedValues
@@ -83,7 +83,9 @@ def create_feature_extractor(
     eval_ = PassManager([PruneToOutputs(dict(selection.eval))])(captured.eval).graph_module
     if not suppress_diff_warning:
         _warn_of_differences(captured.diff, "the requested values", {*_names(train), *_names(eval_)})
-    return DualGraphModule(model, train.graph, eval_.graph, type(model).__name__)
+    root = common_root(train, eval_)
+    root.training = model.training
+    return DualGraphModule(root, train.graph, eval_.graph, type(model).__name__)
 
 
 @overload

@@ -83,8 +83,16 @@ def copy_graph(graph: fx.Graph) -> fx.Graph:
 
 def _flat(node: fx.Node) -> FlatNode:
     meta = {key: node.meta[key] for key in _PICKLED_META if key in node.meta}
+    if "nn_module_stack" in meta:
+        # Classes by name, as torch.export has them: the graph can be loaded where the model's source is not.
+        stack = cast("dict[str, tuple[str, Any]]", meta["nn_module_stack"])
+        meta["nn_module_stack"] = {key: (path, _class_name(kind)) for key, (path, kind) in stack.items()}
     args, kwargs = map_structure((node.args, dict(node.kwargs)), _reference)  # type: ignore[misc] # a pair in, a pair out
     return FlatNode(node.op, node.name, node.target, args, kwargs, node.type, meta)
+
+
+def _class_name(kind: object) -> object:
+    return f"{kind.__module__}.{kind.__qualname__}" if isinstance(kind, type) else kind
 
 
 def _reference(part: object) -> object:

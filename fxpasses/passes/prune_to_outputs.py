@@ -11,7 +11,7 @@ from torch import fx
 from fxpasses.errors import ArgumentTypeError, DuplicateOutputError, EmptySelectionError, UnknownNodeError
 from fxpasses.graph.calls import map_structure
 from fxpasses.graph.facts import NAMES, Fact
-from fxpasses.graph.meta import set_capture_record
+from fxpasses.graph.meta import set_capture_record, set_name
 from fxpasses.graph.modules import drop_unused
 from fxpasses.graph.values import NamedValues
 from fxpasses.manager import Pass, PassResult
@@ -74,7 +74,10 @@ class PruneToOutputs(Pass):
         unknown = [name for name, _ in self.selection if name not in values]
         if unknown:
             raise UnknownNodeError("\n".join(_unknown(name, values) for name in unknown))
-        removed = prune_to(graph_module, {key: values.value(name) for name, key in self.selection})
+        graph = graph_module.graph
+        removed = prune_to(
+            graph_module, {key: _with_tuples_built(graph, name, values.value(name)) for name, key in self.selection}
+        )
         set_capture_record(graph_module, None)
         return PruneResult(graph_module, True, removed_nodes=removed, removed_tensors=drop_unused(graph_module))
 
@@ -144,6 +147,23 @@ def _needed(nodes: set[fx.Node]) -> set[fx.Node]:
         needed.update(new)
         waiting.extend(new)
     return needed
+
+
+def _with_tuples_built(graph: fx.Graph, name: str, value: object) -> object:
+    """Returns `value` with a node for each named tuple in it: generated code cannot spell one inside a dict."""
+    if isinstance(value, Mapping):
+        items = cast("Mapping[Any, object]", value).items()
+        return {key: _with_tuples_built(graph, f"{name}[{key!r}]", item) for key, item in items}
+    if not isinstance(value, (tuple, list)):
+        return value
+    parts = cast("Iterable[object]", value)
+    built = [_with_tuples_built(graph, f"{name}[{index}]", item) for index, item in enumerate(parts)]
+    if not hasattr(value, "_fields"):
+        return cast("type[Any]", type(value))(built)
+    with graph.inserting_before(graph.output_node()):
+        node = graph.call_function(cast("type[Any]", type(value)), cast("tuple[Any, ...]", tuple(built)))
+    set_name(node, name, "exact")
+    return node
 
 
 def _nodes_in(outputs: Mapping[str, object]) -> set[fx.Node]:

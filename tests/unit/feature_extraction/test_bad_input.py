@@ -264,7 +264,7 @@ class _ReturnsConstant(nn.Module):
 
 
 class _Width(nn.Module):
-    def forward(self, x: torch.Tensor) -> int:
+    def forward(self, _x: torch.Tensor) -> int:
         return 3
 
 
