@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
+from support.golden import assert_golden, printed
 from support.state import ModelState
 from torch import nn
 
@@ -41,7 +42,15 @@ def unchanged():
         before.assert_same(model)
 
 
+@pytest.fixture
+def golden(request: pytest.FixtureRequest):
+    """Returns a function that compares a graph with a file beside the test: `golden(graph, "name")`."""
+    folder, update = request.path.parent, request.config.getoption("--update-golden")
+    return lambda graph, name: assert_golden(folder / f"{name}.txt", printed(graph), update)
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-golden", action="store_true", help="write the printed graphs anew")
     parser.addoption("--again", action="store_true", help="run sweeps from the start, not from where they stopped")
 
 
