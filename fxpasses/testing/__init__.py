@@ -1,0 +1,7 @@
+"""Property tests for graph transforms."""
+
+from __future__ import annotations
+
+from .case import Case
+
+__all__ = ["Case"]

@@ -1,0 +1,116 @@
+"""`Case`: a model with inputs, as a script that anyone can run."""
+
+from __future__ import annotations
+
+import hashlib
+import linecache
+import sys
+import types
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+# Classes of a generated model are pickled by their module's name, so the latest of these modules stay importable.
+_KEPT_MODULES = 128
+_modules: OrderedDict[str, None] = OrderedDict()
+
+
+class Built(NamedTuple):
+    """A freshly made module and fresh inputs for it."""
+
+    module: nn.Module
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Case:
+    '''A model and the inputs to call it with.
+
+    The source is a script that defines `module`, `args` and `kwargs`. The repr of a case is the expression that
+    makes it again, so that a failing example can be pasted into a test.
+
+    Attributes:
+        source: The script.
+        features: What the generator put into the model; see `fxpasses.testing.strategies.ALL`.
+
+    Example:
+        >>> case = Case("""
+        ... import torch
+        ... module = torch.nn.ReLU()
+        ... args = (torch.tensor([-1.0, 2.0]),)
+        ... kwargs = {}
+        ... """)
+        >>> case.module(*case.args, **case.kwargs)
+        tensor([0., 2.])
+        >>> eval(repr(case)) == case
+        True
+    '''
+
+    source: str
+    features: frozenset[str] = field(default=frozenset(), compare=False)
+
+    def __repr__(self) -> str:
+        """The expression that makes the case again."""
+        if "'''" in self.source or "\\" in self.source:
+            return f"Case({self.source!r})"
+        return f"Case('''\n{self.source.strip()}\n''')"
+
+    def __eq__(self, other: object) -> bool:
+        """Two cases are equal if their scripts are, apart from blank lines at the ends."""
+        return isinstance(other, Case) and self.source.strip() == other.source.strip()
+
+    def __hash__(self) -> int:
+        """The hash of the script."""
+        return hash(self.source.strip())
+
+    def build(self) -> Built:
+        """Run the script; neither the module nor the inputs are shared with anything else."""
+        with torch.random.fork_rng(devices=[]):
+            namespace = _execute(self.source.strip() + "\n")
+        return Built(namespace["module"], tuple(namespace["args"]), dict(namespace["kwargs"]))
+
+    @cached_property
+    def _built(self) -> Built:
+        return self.build()
+
+    @property
+    def module(self) -> nn.Module:
+        """The model; always the same object, and in the mode that the case is about."""
+        return self._built.module
+
+    @property
+    def args(self) -> tuple[Any, ...]:
+        """The positional inputs; always the same tensors."""
+        return self._built.args
+
+    @property
+    def kwargs(self) -> dict[str, Any]:
+        """The inputs by keyword."""
+        return self._built.kwargs
+
+    @property
+    def training(self) -> bool:
+        """Whether the model is in train mode."""
+        return self.module.training
+
+
+def _execute(source: str) -> Mapping[str, Any]:
+    name = f"fxpasses_case_{hashlib.sha256(source.encode()).hexdigest()[:16]}"
+    filename = f"<{name}>"
+    module = types.ModuleType(name)
+    sys.modules[name] = module
+    linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
+    exec(compile(source, filename, "exec"), module.__dict__)
+    _modules[name] = None
+    _modules.move_to_end(name)
+    while len(_modules) > _KEPT_MODULES:
+        oldest, _ = _modules.popitem(last=False)
+        sys.modules.pop(oldest, None)
+        linecache.cache.pop(f"<{oldest}>", None)
+    return module.__dict__

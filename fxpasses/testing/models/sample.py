@@ -1,0 +1,46 @@
+"""Specs drawn from a seed, without hypothesis: for benchmarks, and for programs that want one random model."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Collection
+
+from ..case import Case
+from .features import ALL, EVERYTHING, LARGEST_MASK, disabled_by
+from .interpreter import INPUT, OUTPUT, STATEMENT, Limits, Spec, interpret
+from .render import render
+
+
+def sample_spec(seed: int, *, mean_statements: int = 18, features: Collection[str] = ALL) -> Spec:
+    """A spec drawn from a seed: the same in every process.
+
+    Example:
+        >>> sample_spec(7) == sample_spec(7)
+        True
+    """
+    source = random.Random(seed)
+
+    def drawn(mean: float, size: int) -> list[bytes]:
+        return [source.randbytes(size) for _ in range(int(min(source.expovariate(1 / mean), 5 * mean)))]
+
+    swarm = 0 if source.random() < 0.5 else source.getrandbits(len(EVERYTHING)) & source.getrandbits(len(EVERYTHING))
+    disabled = (swarm | disabled_by(features)) & LARGEST_MASK
+    return Spec(
+        inputs=drawn(1.5, INPUT),
+        statements=drawn(mean_statements, STATEMENT),
+        outputs=drawn(1.0, OUTPUT),
+        disabled=disabled,
+        training=source.random() < 0.5,
+    )
+
+
+def sample_case(seed: int, *, features: Collection[str] = ALL, limits: Limits | None = None) -> Case:
+    """A case drawn from a seed.
+
+    Example:
+        >>> sample_case(7) == sample_case(7)
+        True
+    """
+    spec = sample_spec(seed, features=features)
+    program = interpret(spec, limits)
+    return Case(render(program, training=spec.training), program.features)

@@ -1,0 +1,244 @@
+"""What one statement of a spec may mean: every kind of statement, and the table that a byte is looked up in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+
+from . import containers, members, writes
+from .apply import apply, apply_one_of
+from .op_spec import OpSpec
+from .ops_combine import MANY, NUMBERS, PAIRS
+from .ops_modules import BATCH_NORM, DROPOUT, IDENTITY, LAYERS, RANDOM_OPS
+from .ops_pointwise import ACTIVATIONS, POINTWISE
+from .ops_reduce import PAIRED_RESULTS, REDUCTIONS
+from .ops_shape import JOINING, RESHAPING, SPLITTING
+from .program import Assign, Branch, Call, Local, ModeFlag
+from .scope import Scope
+from .types import Value
+
+Reader = Callable[[Scope, bytes], object]
+
+
+class Kind(NamedTuple):
+    """One kind of statement: how often it is meant, the feature that turns it off, and how it is read."""
+
+    weight: int
+    feature: str | None
+    read: Reader
+
+
+def _table(specs: list[OpSpec], feature: str | None = None) -> Reader:
+    def read(scope: Scope, s: bytes) -> None:
+        if apply_one_of(scope, specs, s) and feature is not None:
+            scope.story.features.add(feature)
+
+    return read
+
+
+def _residual(scope: Scope, s: bytes) -> None:
+    """`h = h + x` where `x` is older and already used."""
+    latest = scope.values[-1]
+    shortcut = scope.find(255 - s[2] % 64, lambda value: value.name != latest.name and _same(value, latest))
+    if shortcut is None or latest.type.is_bool:
+        return
+    kind = latest.type._replace(
+        low=latest.type.low + shortcut.type.low,
+        high=latest.type.high + shortcut.type.high,
+        gradient=latest.type.gradient or shortcut.type.gradient,
+    )
+    scope.call(Call("operator", "add", (Local(latest.name), Local(shortcut.name))), kind)
+    scope.story.features.add("residual")
+
+
+def _same(a: Value, b: Value) -> bool:
+    return a.type.shape == b.type.shape and a.type.dtype is b.type.dtype
+
+
+def _masked(scope: Scope, s: bytes) -> None:
+    """A comparison and a `torch.where` that uses it."""
+    value = scope.find(s[2], lambda value: not value.type.is_bool)
+    other = value and scope.find_unused(s[3], lambda other: _same(other, value))
+    if value is None or other is None:
+        return
+    mask_type = value.type.as_dtype(torch.bool).within(0, 1)
+    mask = scope.call(Call("operator", "gt", (Local(value.name), 0)), mask_type)
+    low, high = min(value.type.low, other.type.low), max(value.type.high, other.type.high)
+    kind = value.type._replace(low=low, high=high, gradient=value.type.gradient or other.type.gradient)
+    arguments = (Local(mask.name), Local(value.name), Call("operator", "mul", (Local(other.name), 2)))
+    scope.call(Call("function", "torch.where", arguments), kind.within(min(low, low * 2), max(high, high * 2)))
+    scope.story.nodes += 1
+
+
+def _scale_by_size(scope: Scope, s: bytes) -> None:
+    """`h / h.shape[-1]`, `h * h.size(0)`, `h.reshape(h.size(0), -1)`."""
+    value = scope.find(s[2], lambda value: value.type.is_float and value.type.ndim >= 1)
+    if value is None:
+        return
+    this, kind = Local(value.name), value.type
+    size = Call("method", "size", (this, 0))
+    last = Call("operator", "getitem", (Call("attribute", "shape", (this,)), -1))
+    if s[4] % 3 == 0:
+        scope.call(Call("operator", "truediv", (this, last)), kind)
+    elif s[4] % 3 == 1:
+        flat = kind.reshaped((kind.shape[0], kind.numel // kind.shape[0]))
+        scope.call(Call("method", "reshape", (this, size, -1)), flat, value.roots, value.writable)
+    else:
+        bound = kind.bound * kind.shape[0]
+        scope.call(Call("operator", "mul", (this, size)), kind.within(-bound, bound))
+    scope.story.nodes += 1
+    scope.story.features.add("size_arithmetic")
+
+
+def _functional_dropout(scope: Scope, s: bytes) -> None:
+    value = scope.find(s[2], lambda value: value.type.is_float)
+    if value is None:
+        return
+    rate = (1 + s[4] % 3) / 4
+    bound = value.type.bound / (1 - rate)
+    kind = value.type.within(-bound, bound)
+    in_place = s[4] % 4 == 3 and scope.is_writable(value)
+    kwargs = {"p": rate, "training": ModeFlag(), **({"inplace": True} if in_place else {})}
+    if in_place:
+        scope.note_write(value, kind)
+    scope.call(Call("function", "F.dropout", (Local(value.name),), kwargs), kind, value.roots, value.writable)
+    scope.story.features |= {"dropout_function", "random"}
+
+
+def _scale_by_number(scope: Scope, s: bytes) -> None:
+    """Use a number that the caller may give by keyword: `h * scale`."""
+    value = scope.find(s[2], lambda value: value.type.is_float)
+    if value is None or not scope.numbers:
+        return
+    number = scope.numbers[s[3] % len(scope.numbers)]
+    name = ("mul", "add", "sub")[s[4] % 3]
+    bound = 2 * value.type.bound + 2
+    scope.call(Call("operator", name, (Local(value.name), Local(number))), value.type.within(-bound, bound))
+
+
+def _branch(scope: Scope, s: bytes) -> None:
+    """`if self.training: … else: …`, where both arms give a value of one type."""
+    value = scope.find(s[2], lambda value: value.type.is_float)
+    if value is None:
+        return
+    train = _arm(scope, value, s[1], s)
+    otherwise = _arm(scope, value, s[3], s) if s[4] % 3 else Local(value.name)
+    if train == otherwise:
+        otherwise = Local(value.name)
+    bound = 3 * value.type.bound + 3
+    result = scope.add_value(value.type.within(-bound, bound)._replace(gradient=True), value.roots, value.writable)
+    scope.add_step(Branch([Assign((result.name,), train)], [Assign((result.name,), otherwise)]))
+    scope.story.nodes += 1
+    scope.story.features.add("branch")
+
+
+def _arm(scope: Scope, value: Value, byte: int, s: bytes) -> Call:
+    this = Local(value.name)
+    twin = scope.find(s[5], lambda other: _same(other, value)) or value
+    arms = [
+        Call("operator", "mul", (this, 2.0)),
+        Call("function", "torch.relu", (this,)),
+        Call("operator", "add", (this, Local(twin.name))),
+        Call("operator", "mul", (this, 3.0)),
+        Call("function", "torch.tanh", (this,)),
+        Call("operator", "sub", (this, Local(scope.values[0].name if _same(scope.values[0], value) else value.name))),
+    ]
+    if scope.story.allows("dropout_function"):
+        arms.append(Call("function", "F.dropout", (this,), {"p": 0.5, "training": True}))
+    return arms[byte % len(arms)]
+
+
+def _dead(scope: Scope, s: bytes) -> None:
+    """A pure value that nothing will use."""
+    if apply_one_of(scope, POINTWISE, s):
+        scope.values.pop()
+        scope.story.features.add("dead_code")
+
+
+def _freeze(scope: Scope, s: bytes) -> None:
+    """A child that stays in eval mode when the model trains."""
+    modules = [instance for instance in scope.instances if instance.length is None and "." not in instance.path]
+    if scope.depth == 0 and modules:
+        path = modules[s[2] % len(modules)].path
+        if path not in scope.story.frozen:
+            scope.story.frozen.append(path)
+            scope.story.features.add("frozen")
+
+
+def _own_operation(scope: Scope, s: bytes) -> None:
+    if scope.story.operations:
+        apply_one_of(scope, scope.story.operations, s)
+
+
+def _identity(scope: Scope, s: bytes) -> None:
+    if apply(scope, IDENTITY, s):
+        scope.story.features.add("identity")
+
+
+# The simplest comes first: a byte shrinks towards zero.
+KINDS = [
+    Kind(22, None, _table(POINTWISE)),
+    Kind(12, None, _table(NUMBERS)),
+    Kind(12, None, _table(PAIRS)),
+    Kind(14, None, _table(MANY)),
+    Kind(24, None, _table(LAYERS)),
+    Kind(10, None, _table(ACTIVATIONS)),
+    Kind(12, "residual", _residual),
+    Kind(14, None, _table(RESHAPING)),
+    Kind(6, None, _table(REDUCTIONS)),
+    Kind(5, "paired_result", _table(PAIRED_RESULTS, "paired_result")),
+    Kind(7, "concat", _table(JOINING, "concat")),
+    Kind(7, "split", _table(SPLITTING, "split")),
+    Kind(4, None, _masked),
+    Kind(5, "size_arithmetic", _scale_by_size),
+    Kind(7, "keywords", _scale_by_number),
+    Kind(9, "batch_norm", _table(BATCH_NORM, "batch_norm")),
+    Kind(6, "dropout_module", _table(DROPOUT, "dropout_module")),
+    Kind(5, "dropout_function", _functional_dropout),
+    Kind(6, "random", _table(RANDOM_OPS)),
+    Kind(7, "branch", _branch),
+    Kind(5, "identity", _identity),
+    Kind(5, "dead_code", _dead),
+    Kind(8, "frozen", _freeze),
+    Kind(8, "parameter", members.use_parameter),
+    Kind(7, "buffer", members.use_buffer),
+    Kind(7, "transient_buffer", members.use_transient_buffer),
+    Kind(6, "buffer_write", members.write_buffer),
+    Kind(6, "tied", members.tie),
+    Kind(6, "alias", members.call_by_alias),
+    Kind(7, "leaf_reuse", members.call_leaf_again),
+    Kind(9, "block_reuse", members.call_block_again),
+    Kind(6, "inplace_method", writes.by_method),
+    Kind(6, "inplace_function", writes.by_function),
+    Kind(6, "inplace_flag", writes.by_flag),
+    Kind(6, "inplace_module", writes.by_module),
+    Kind(6, "inplace_out", writes.by_out),
+    Kind(7, "view_write", writes.through_view),
+    Kind(4, "augmented_assignment", writes.by_augmented_assignment),
+    Kind(4, "item_assignment", writes.by_item_assignment),
+    Kind(4, "trace_time_random", members.add_constant_noise),
+    Kind(4, "trace_time_write", members.count_call),
+    Kind(8, None, _own_operation),
+    Kind(9, "block", containers.open_block),
+    Kind(9, "sequential", containers.open_sequential),
+    Kind(7, "module_list", containers.open_module_list),
+    Kind(7, "module_dict", containers.open_module_dict),
+    Kind(30, None, containers.close),
+]
+_CODES = [kind for kind in KINDS for _ in range(kind.weight)]
+
+
+def kind_of(scope: Scope, s: bytes) -> Kind:
+    """The kind that a statement means: its code's, or the next one that this model's features allow.
+
+    A kind that is turned off leaves the table, and every other keeps its codes.
+    """
+    story = scope.story
+    start = s[0] * len(_CODES) >> 8
+    for offset in range(len(_CODES)):
+        kind = _CODES[(start + offset) % len(_CODES)]
+        if story.allows(kind.feature) and (kind.read is not _own_operation or story.operations):
+            return kind
+    return KINDS[0]
