@@ -103,11 +103,14 @@ class CallCollapser:
         return [node for node in self._regions.get(call.key, []) if node.op != "get_attr"]
 
     def _without_arguments(self, call: ModuleCall, made: list[fx.Node]) -> list[fx.Node]:
-        """Moves values that the caller passed but that were recorded inside (as in `block(x.shape)`) out of `made`."""
+        """Moves values that the caller passed but that were recorded inside (as in `block(x.shape)`) out of `made`.
+
+        A trace with leaves records them inside as well, so their stack stays.
+        """
         received = {part.name for part in leaves((call.args, call.kwargs)) if isinstance(part, NodeRef)}
         for node in [node for node in made if node.name in received]:
             made[0].prepend(node)
-            node.meta["nn_module_stack"] = dict(list(self._stack(call).items())[:-1])
+            node.meta["nn_module_stack"] = self._stack(call)
         return [node for node in made if node.name not in received]
 
     def _start(self, call: ModuleCall, made: list[fx.Node]) -> fx.Node:

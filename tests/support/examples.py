@@ -85,7 +85,7 @@ class UsesSplit(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         parts = self.split(x)
-        if isinstance(parts, dict):
+        if self.split.container == "dict":
             return parts["small"] + parts["large"]
         if self.split.container == "tuple":
             small, (large, same) = parts
