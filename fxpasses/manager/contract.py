@@ -18,7 +18,7 @@ PassLike = Callable[[fx.GraphModule], Any]
 
 _Result = TypeVar("_Result", bound="PassResult")
 
-OutputsClaim = Literal["equal", "subset", "renamed"]
+OutputsClaim = Literal["equal", "subset", "renamed", "at_birth"]
 
 
 class _AllFacts(frozenset[Fact]):
@@ -73,7 +73,8 @@ class Pass(PassBase):
         preserves: Facts that still hold after it if they held before; all others are taken to be lost. A pass that
             changes nothing preserves `ALL_FACTS`.
         in_place: Whether the result is the graph module that was given, changed (True), or a new one.
-        outputs_claim: What happens to the graph's outputs: `equal` values, a `subset` of values, or `renamed` ones.
+        outputs_claim: What happens to the graph's outputs: `equal` values, a `subset` of values, `renamed` ones,
+            or values as they were `at_birth`, whatever was written into them afterwards.
 
     Example:
         >>> from dataclasses import dataclass

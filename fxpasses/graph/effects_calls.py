@@ -1,0 +1,332 @@
+"""Reads the source of a function for its effects: what a call inside it does."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import FunctionType, MethodType, ModuleType
+from typing import Any, NamedTuple, cast
+
+import torch
+from torch import fx, nn
+
+from fxpasses.graph.effects_behaviour import STATE, UNKNOWN, Behaviour, Key
+from fxpasses.graph.effects_bind import bind
+from fxpasses.graph.effects_fold import fold_call
+from fxpasses.graph.effects_functions import behaviour_of_function
+from fxpasses.graph.effects_memory import (
+    NUMBER,
+    STATE_REGION,
+    Bound,
+    Memory,
+    Region,
+    Unreadable,
+    Value,
+    ValueKind,
+    item_of,
+    join,
+    value_of_constant,
+)
+from fxpasses.graph.effects_methods import behaviour_of_method, kind_of_attribute
+from fxpasses.graph.effects_modules import behaviour_of_module
+from fxpasses.graph.effects_syntax import definition_of
+
+_DEPTH = 40
+_STEPS = 40_000
+_CONSTRUCTORS = (list, dict, tuple, set)
+_HARMLESS_PACKAGES = ("torch", "warnings", "logging")
+
+Names = dict[str, Value]
+
+
+class Super(NamedTuple):
+    """What `super()` returns: the class after which a method is looked up, and the object it is called on."""
+
+    after: type
+    owner: Value
+
+
+class Arguments(NamedTuple):
+    """What a call passes; `spread` says that there may be more, of which `values` holds one for all."""
+
+    args: tuple[Value, ...]
+    kwargs: Mapping[str, Value]
+    spread: bool = False
+
+    @property
+    def values(self) -> tuple[Value, ...]:
+        """All arguments."""
+        return (*self.args, *self.kwargs.values())
+
+    @property
+    def has_memory(self) -> bool:
+        """Whether any argument may reach memory that exists outside of the code being read."""
+        return any(value.regions for value in self.values)
+
+    def behind(self, first: Value) -> Arguments:
+        """Returns the same arguments after a further first one."""
+        return Arguments((first, *self.args), self.kwargs, self.spread)
+
+    def visible(self) -> tuple[list[object], dict[str, object]]:
+        """Returns the arguments themselves, with `UNKNOWN` for what is not known."""
+        return [value.constant for value in self.args], {key: value.constant for key, value in self.kwargs.items()}
+
+
+@dataclass
+class Loop:
+    """The names as they were at each way out of a loop's body."""
+
+    breaks: list[Names] = field(default_factory=list[Names])
+    continues: list[Names] = field(default_factory=list[Names])
+
+
+@dataclass
+class Frame:
+    """A function in the middle of being read; `names` is None where the code cannot be reached."""
+
+    function: FunctionType
+    site: object
+    depth: int
+    names: Names | None
+    returned: list[Value] = field(default_factory=list[Value])
+    loops: list[Loop] = field(default_factory=list[Loop])
+
+
+class Calls(ABC):
+    """The calling half of the reader; how a function's body is read is left to subclasses.
+
+    Args:
+        memory: What is known of memory, and grows.
+        training: The `training` flag to assume for every module; None for either.
+    """
+
+    def __init__(self, memory: Memory, training: bool | None) -> None:
+        self.memory = memory
+        self.training = training
+        self._steps = 0
+
+    @abstractmethod
+    def run(self, frame: Frame, body: Sequence[Any]) -> None:
+        """Reads statements, changing the frame."""
+
+    def step(self) -> None:
+        """Counts one step of work, and gives up when there were too many."""
+        self._steps += 1
+        if self._steps > _STEPS:
+            raise Unreadable("too much code")
+
+    def call(self, callee: Value, arguments: Arguments, site: object, depth: int) -> Value:
+        """Returns what calling `callee` may evaluate to, and records what it may do."""
+        target = callee.constant
+        if isinstance(target, Bound):
+            return self.call(_unbound(target), arguments.behind(target.owner), site, depth)
+        if isinstance(target, nn.Module):
+            return self.call_module(target, arguments, site, depth)
+        if not callee.is_constant:
+            return self.call_unknown((callee, *arguments.values), site)
+        folded = None if arguments.spread else fold_call(target, arguments.args, arguments.kwargs)
+        return folded if folded is not None else self._call_known(target, arguments, site, depth)
+
+    def _call_known(self, target: Any, arguments: Arguments, site: object, depth: int) -> Value:
+        behaviour = behaviour_of_function(target, *arguments.visible())
+        if behaviour is not None:
+            result = self.apply(behaviour, arguments, site)
+            return self._container(result, site) if target in _CONSTRUCTORS or _is_dict(target) else result
+        if target is torch.compile and arguments.args:
+            return arguments.args[0]
+        if isinstance(target, functools.partial):
+            return self._call_partial(target, arguments, site, depth)
+        if isinstance(target, MethodType):
+            return self._call_method_object(target, arguments, site, depth)
+        if isinstance(target, FunctionType) and self._is_worth_reading(target, arguments):
+            return self.inline(target, arguments, site, depth)
+        if arguments.has_memory or self.memory.state_holds_arguments:
+            return self.call_unknown(arguments.values, site)
+        return Value(frozenset([self.memory.region_at(site)]))
+
+    def _is_worth_reading(self, target: FunctionType, arguments: Arguments) -> bool:
+        """Whether a function may do anything that matters; one that is given no memory can draw random numbers."""
+        package = (target.__module__ or "").partition(".")[0]
+        return arguments.has_memory or self.memory.state_holds_arguments or package not in _HARMLESS_PACKAGES
+
+    def _call_partial(self, target: functools.partial[Any], arguments: Arguments, site: object, depth: int) -> Value:
+        bound_args = tuple(value_of_constant(each) for each in target.args)
+        bound_kwargs = {key: value_of_constant(each) for key, each in target.keywords.items()}
+        merged = Arguments((*bound_args, *arguments.args), {**bound_kwargs, **arguments.kwargs}, arguments.spread)
+        return self.call(value_of_constant(target.func), merged, site, depth)
+
+    def _call_method_object(self, target: MethodType, arguments: Arguments, site: object, depth: int) -> Value:
+        owner = value_of_constant(target.__self__)
+        if isinstance(target.__self__, type) and target.__name__ == "apply":
+            return self.call(self.attribute(owner, "apply", site, depth), arguments, site, depth)
+        return self.call(value_of_constant(target.__func__), arguments.behind(owner), site, depth)
+
+    def call_unknown(self, values: Sequence[Value], site: object) -> Value:
+        """Applies the policy for opaque callees: they may write, return and store all that they are given."""
+        self.memory.random = True
+        if not any(value.regions for value in values):
+            return Value(frozenset([self.memory.region_at(site)]))
+        for value in values:
+            self.memory.write(value)
+        self.memory.link(values)
+        return Value(frozenset([STATE_REGION]).union(*(value.regions for value in values)))
+
+    def call_module(self, module: nn.Module, arguments: Arguments, site: object, depth: int) -> Value:
+        """Returns what calling a module may evaluate to; its hooks are taken to run, too."""
+        behaviour = None if arguments.spread else behaviour_of_module(module, self.training, *arguments.visible())
+        if behaviour is not None:
+            result = self.apply(behaviour, arguments, site)
+        else:
+            owner = Value(frozenset([STATE_REGION]), "any", module)
+            result = self.inline(_forward_of(module), arguments.behind(owner), site, depth)
+        return self._call_hooks(module, arguments, result, site, depth)
+
+    def _call_hooks(self, module: nn.Module, arguments: Arguments, result: Value, site: object, depth: int) -> Value:
+        for hook in (*module._forward_pre_hooks.values(), *module._forward_hooks.values()):
+            received = self._container(join([*arguments.values, NUMBER]), (site, "hook"))
+            passed = [value_of_constant(module), received, result]
+            takes_result = hook not in module._forward_pre_hooks.values()
+            hook_arguments = Arguments(tuple(passed if takes_result else passed[:2]), {})
+            result = join([result, self.call(value_of_constant(hook), hook_arguments, (site, id(hook)), depth)])
+        return result
+
+    def call_method(self, owner: Value, name: str, arguments: Arguments, site: object) -> Value:
+        """Returns what calling a method of a value that is not known itself may evaluate to."""
+        with_owner = arguments.behind(owner)
+        behaviour = behaviour_of_method(name, *with_owner.visible())
+        if behaviour is None:
+            return self.call_unknown(with_owner.values, site)
+        return self.apply(behaviour, with_owner, site)
+
+    def inline(self, function: object, arguments: Arguments, site: object, depth: int) -> Value:
+        """Reads the body of a function that is called with these arguments."""
+        if not isinstance(function, FunctionType) or depth > _DEPTH:
+            raise Unreadable(f"{function!r} cannot be followed")
+        definition = definition_of(function)
+        names = bind(function, definition, arguments.args, arguments.kwargs, arguments.spread, self._container, site)
+        frame = Frame(function, site, depth + 1, names)
+        self.run(frame, definition.body)
+        ends = [] if frame.names is None else [value_of_constant(None)]
+        return join([*frame.returned, *ends]) if frame.returned or ends else NUMBER
+
+    def _container(self, content: Value, site: object) -> Value:
+        region = self.memory.region_at(site)
+        self.memory.store([region], content.regions)
+        return Value(frozenset([region]), "container")
+
+    def apply(self, behaviour: Behaviour, arguments: Arguments, site: object) -> Value:
+        """Records what a known call does, and returns what it may evaluate to."""
+        self.memory.random |= behaviour.random
+        written = self._chosen(behaviour.writes, arguments)
+        for value in written:
+            self._write(behaviour, value)
+        if behaviour.links:
+            self._store(written, arguments)
+        returned = self._chosen(behaviour.returns, arguments)
+        if behaviour.concatenates and any(value.kind == "tensor" for value in arguments.values):
+            returned = []
+        kind = self._kind(behaviour, arguments)
+        regions = frozenset[Region]().union(*(value.regions for value in returned))
+        if kind == "any" and not regions:
+            regions = frozenset([self.memory.region_at(site)])
+        return NUMBER if kind == "none" else Value(regions, kind)
+
+    def _write(self, behaviour: Behaviour, value: Value) -> None:
+        changes_items_only = value.kind == "container" and (behaviour.links or behaviour.rebuilds)
+        if changes_items_only:
+            return
+        if behaviour.rebuilds:
+            self.memory.rebuilt |= value.regions
+        else:
+            self.memory.write(value)
+
+    def _store(self, written: Sequence[Value], arguments: Arguments) -> None:
+        stored = frozenset[Region]().union(*(value.regions for value in arguments.values))
+        for value in written:
+            if value.kind not in ("tensor", "none"):
+                self.memory.store(value.regions, stored)
+
+    def _chosen(self, keys: frozenset[Key], arguments: Arguments) -> list[Value]:
+        if keys and arguments.spread:
+            return list(arguments.values)
+        chosen = [Value(frozenset([STATE_REGION]))] if STATE in keys else []
+        chosen += [value for position, value in enumerate(arguments.args) if position in keys]
+        return chosen + [value for key, value in arguments.kwargs.items() if key in keys]
+
+    def _kind(self, behaviour: Behaviour, arguments: Arguments) -> ValueKind:
+        if behaviour.kind not in ("first", "item"):
+            return behaviour.kind
+        first = arguments.values[0] if arguments.values else Value()
+        return first.kind if behaviour.kind == "first" else item_of(first).kind
+
+    def attribute(self, owner: Value, name: str, site: object, depth: int) -> Value:
+        """Returns what an attribute of a value may be, without running any code of its class."""
+        constant = owner.constant
+        if isinstance(constant, nn.Module):
+            return self._module_attribute(constant, owner, name, site, depth)
+        if isinstance(constant, Super):
+            return self._inherited(constant, name)
+        if isinstance(constant, ModuleType):
+            return value_of_constant(getattr(constant, name)) if hasattr(constant, name) else Value()
+        if isinstance(constant, type):
+            return self._class_attribute(constant, owner, name, site)
+        kind = "none" if owner.kind == "none" else kind_of_attribute(name, "tensor" if owner.kind == "tensor" else "any")
+        return NUMBER if kind == "none" else Value(owner.regions, kind)
+
+    def _module_attribute(self, module: nn.Module, owner: Value, name: str, site: object, depth: int) -> Value:
+        if name == "training":
+            return Value(kind="none", constant=UNKNOWN if self.training is None else self.training)
+        if name in self.memory.assigned:
+            return Value(owner.regions)
+        for table in (module.__dict__, module._parameters, module._buffers, module._modules):
+            if name in table:
+                return value_of_constant(cast("Mapping[str, object]", table)[name])
+        return self._class_attribute(type(module), owner, name, site, depth)
+
+    def _class_attribute(self, cls: type, owner: Value, name: str, site: object, depth: int = 0) -> Value:
+        if issubclass(cls, torch.autograd.Function) and name == "apply":
+            return self._autograd_function(cls, site)
+        found = inspect.getattr_static(cls, name, UNKNOWN)
+        if isinstance(found, staticmethod):
+            return value_of_constant(found.__func__)
+        if isinstance(found, classmethod):
+            return Value(owner.regions, "any", Bound(found.__func__, value_of_constant(cls)))
+        if owner.constant is cls or not isinstance(found, FunctionType | property):
+            return value_of_constant(found) if found is not UNKNOWN else Value(owner.regions)
+        if isinstance(found, property):
+            return self.inline(found.fget, Arguments((owner,), {}), site, depth)
+        return Value(owner.regions, "any", Bound(found, owner))
+
+    def _autograd_function(self, cls: type[torch.autograd.Function], site: object) -> Value:
+        if cls.setup_context is not torch.autograd.Function.setup_context:
+            raise Unreadable(f"{cls.__name__} sets up its context apart from its forward")
+        context = Value(frozenset([self.memory.region_at((site, "context"))]))
+        return Value(context.regions, "any", Bound(inspect.getattr_static(cls, "forward").__func__, context))
+
+    def _inherited(self, found: Super, name: str) -> Value:
+        order = type(found.owner.constant).__mro__
+        for cls in order[order.index(found.after) + 1 :]:
+            function = cls.__dict__.get(name)
+            if isinstance(function, FunctionType):
+                return Value(found.owner.regions, "any", Bound(function, found.owner))
+        raise Unreadable(f"super().{name} cannot be found")
+
+
+def _unbound(method: Bound) -> Value:
+    return value_of_constant(method.function)
+
+
+def _is_dict(target: object) -> bool:
+    return isinstance(target, type) and issubclass(target, dict)
+
+
+def _forward_of(module: nn.Module) -> object:
+    if isinstance(module, fx.GraphModule):
+        return cast("Any", module.forward).__func__
+    own = module.__dict__.get("forward")
+    if own is not None or type(module).__call__ is not nn.Module.__call__:
+        raise Unreadable(f"{type(module).__name__} does not run the forward of its class")
+    return cast("Callable[..., Any]", inspect.getattr_static(type(module), "forward", None))

@@ -1,0 +1,206 @@
+"""What a call of a function may do: operators, builtins, torch's functions."""
+
+from __future__ import annotations
+
+import collections
+import collections.abc
+import copy
+import functools
+import math
+import operator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
+from types import ModuleType
+from typing import Any, NamedTuple, cast
+
+import torch
+from torch import fx
+from torch._ops import OpOverload, OpOverloadPacket
+
+from fxpasses.graph.effects_behaviour import (
+    CHECK,
+    FRESH,
+    NO_TENSOR,
+    SHAPE_ONLY,
+    Behaviour,
+    argument,
+    key_at,
+    views,
+    with_out,
+)
+from fxpasses.graph.effects_functional import behaviour_of_functional
+from fxpasses.graph.effects_methods import (
+    SHAPE_ATTRIBUTES,
+    behaviour_of_method,
+    concatenates,
+    in_place,
+    is_in_place_name,
+    stores_item,
+)
+from fxpasses.graph.effects_schema import facts_of_name, facts_of_overload, facts_of_packet
+
+Args = Sequence[object]
+Kwargs = Mapping[str, object]
+Rule = Callable[[Args, Kwargs], Behaviour]
+
+_NUMBERS = (len, int, float, bool, str, complex, isinstance, issubclass, hasattr, type, id, callable, print, all, any)
+_MORE_NUMBERS = (round, divmod, range, slice, hash, repr, ord, chr, format, torch.Size, torch.device)
+_CONTAINERS = (tuple, list, dict, set, frozenset, zip, enumerate, reversed, sorted, iter, next, max, min)
+_MORE_CONTAINERS = (collections.OrderedDict, collections.deque, copy.copy, operator.pos)
+_CONCATENATIONS = (operator.add, operator.mul, operator.concat)
+
+_SHAPE_FUNCTIONS = frozenset("is_tensor numel is_floating_point is_complex is_storage is_grad_enabled".split())
+_SAME_MEMORY = frozenset("as_tensor asarray from_numpy frombuffer from_dlpack".split())
+_AMBIENT_WORDS = ("_autocast", "_set_grad_enabled", "record_function", "_inference_mode", "_dual_level")
+
+
+class _Place(NamedTuple):
+    """Where torch keeps a function: the prefix of that place's operators, or the place itself, and the name."""
+
+    prefix: str
+    name: str
+
+
+def behaviour_of_function(target: Callable[..., Any], args: Args, kwargs: Kwargs) -> Behaviour | None:
+    """Returns what calling `target` may do, or None for an unknown function.
+
+    Example:
+        >>> behaviour_of_function(torch.nn.functional.relu, ("x",), {"inplace": True}).writes
+        frozenset({0})
+        >>> behaviour_of_function(torch.relu, ("x",), {}).writes
+        frozenset()
+    """
+    if isinstance(target, OpOverload):
+        return _of_operator(target, args, kwargs)
+    if isinstance(target, OpOverloadPacket):
+        facts = facts_of_packet(target)
+        return None if facts is None else with_out(facts.behaviour(args, kwargs), kwargs)
+    if not isinstance(target, collections.abc.Hashable):
+        return None
+    return _of_python(target, args, kwargs) or _of_torch(target, args, kwargs)
+
+
+def _of_operator(target: OpOverload, args: Args, kwargs: Kwargs) -> Behaviour:
+    name = target.name()
+    if "_assert" in name or "sym_constrain" in name:
+        return CHECK
+    if _is_ambient(target, name):
+        return Behaviour(ambient=True)
+    behaviour = facts_of_overload(target).behaviour(args, kwargs)
+    outs = [key_at(args, kwargs, index, each.name) for index, each in enumerate(target._schema.arguments) if each.is_out]
+    written = frozenset[int | str]().union(*outs)
+    return behaviour.also(writes=written, returns=written)
+
+
+def _is_ambient(target: object, name: str) -> bool:
+    declared = cast("set[object]", getattr(fx.node, "_side_effectful_functions", set[object]()))
+    return any(word in name for word in _AMBIENT_WORDS) or (target in declared and not is_in_place_name(name))
+
+
+def _of_python(target: Callable[..., Any], args: Args, kwargs: Kwargs) -> Behaviour | None:
+    """Answers for Python's own functions, and for those that are marked as having a side effect."""
+    rule = _rules().get(target)
+    if rule is not None:
+        return rule(args, kwargs)
+    name = str(getattr(target, "__name__", ""))
+    if name.startswith(("_assert", "_check")) and str(getattr(target, "__module__", "")).startswith("torch"):
+        return CHECK
+    if _is_ambient(target, name):
+        return Behaviour(ambient=True)
+    is_record = isinstance(target, type) and issubclass(target, tuple) and hasattr(target, "_fields")
+    return views(args, kwargs) if is_record else None
+
+
+def _of_torch(target: Callable[..., Any], args: Args, kwargs: Kwargs) -> Behaviour | None:
+    place = _places().get(target)
+    if place is None:
+        return None
+    if place.prefix == "Tensor":
+        return behaviour_of_method(place.name, args, kwargs)
+    if is_in_place_name(place.name) or place.prefix == "init":
+        return in_place(place.name, args, kwargs)
+    if place.prefix == "functional":
+        return behaviour_of_functional(place.name, target, args, kwargs)
+    return _of_torch_name(place, args, kwargs)
+
+
+def _of_torch_name(place: _Place, args: Args, kwargs: Kwargs) -> Behaviour | None:
+    if place.name in _SHAPE_FUNCTIONS or place.name.startswith("sym_"):
+        return SHAPE_ONLY
+    if place.name in _SAME_MEMORY:
+        return views(args, kwargs)
+    facts = facts_of_name(place.prefix + place.name.removeprefix(place.prefix))
+    if facts is None:
+        return FRESH if getattr(torch.functional, place.name, None) is not None else None
+    return with_out(facts.behaviour(args, kwargs), kwargs)
+
+
+@cache
+def _places() -> Mapping[object, _Place]:
+    """Returns where each of torch's functions is kept; the first place counts."""
+    places: dict[object, _Place] = {}
+    for prefix, owner in _owners():
+        # `vars` of a module, not `dir`: asking torch for each of its names would import what it loads lazily.
+        for name in vars(owner) if isinstance(owner, ModuleType) else dir(owner):
+            function = getattr(owner, name, None)
+            if callable(function) and not isinstance(function, type) and isinstance(function, collections.abc.Hashable):
+                places.setdefault(function, _Place(prefix, name.lstrip("_") if prefix == "functional" else name))
+    return places
+
+
+def _owners() -> Iterator[tuple[str, object]]:
+    yield "", torch._C._VariableFunctions
+    yield "", torch.functional
+    yield "functional", torch.nn.functional
+    yield "functional", torch._C._nn
+    yield "init", torch.nn.init
+    yield "linalg_", torch.linalg
+    yield "special_", torch.special
+    yield "fft_", torch.fft
+    yield "Tensor", torch.Tensor
+    yield "", torch
+
+
+@cache
+def _rules() -> Mapping[object, Rule]:
+    """Returns the rules for Python's own functions."""
+    rules: dict[object, Rule] = {}
+    for group, behaviour in (
+        (vars(math).values(), NO_TENSOR),
+        (vars(operator).values(), FRESH),
+        ((*_NUMBERS, *_MORE_NUMBERS), SHAPE_ONLY),
+        ((abs, pow, copy.deepcopy), FRESH),
+    ):
+        rules.update({each: functools.partial(_always, behaviour) for each in group if callable(each)})
+    rules.update(dict.fromkeys((*_CONTAINERS, *_MORE_CONTAINERS), views))
+    rules.update(dict.fromkeys(_CONCATENATIONS, concatenates))
+    for name in "iadd isub imul itruediv ifloordiv imod ipow iand ior ixor ilshift irshift imatmul".split():
+        rules[getattr(operator, name)] = functools.partial(in_place, f"__{name}__")
+    rules[operator.iconcat] = functools.partial(in_place, "__iadd__")
+    rules[operator.getitem] = _get_item
+    rules[operator.setitem] = rules[operator.delitem] = _set_item
+    rules[getattr] = _get_attribute
+    rules[sum] = _sum
+    return rules
+
+
+def _always(behaviour: Behaviour, args: Args, kwargs: Kwargs) -> Behaviour:  # noqa: ARG001 - the form of a Rule
+    return behaviour
+
+
+def _get_item(args: Args, kwargs: Kwargs) -> Behaviour:  # noqa: ARG001 - the form of a Rule
+    return Behaviour(returns=frozenset([0]), kind="item")
+
+
+def _set_item(args: Args, kwargs: Kwargs) -> Behaviour:  # noqa: ARG001 - the form of a Rule
+    return stores_item(args)
+
+
+def _get_attribute(args: Args, kwargs: Kwargs) -> Behaviour:
+    name = argument(args, kwargs, 1, "name", None)
+    return SHAPE_ONLY if name in SHAPE_ATTRIBUTES else Behaviour(returns=frozenset([0, 2][: 2 if len(args) > 2 else 1]))
+
+
+def _sum(args: Args, kwargs: Kwargs) -> Behaviour:
+    # Without a start value the items are numbers or tensors, and adding the first one to 0 is fresh already.
+    return FRESH if len(args) + len(kwargs) < 2 else views(args, kwargs)

@@ -1,0 +1,81 @@
+"""What the values of a graph are, as far as the graph tells: a tensor, a sequence of tensors, no tensor, anything."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping
+
+import torch
+from torch import fx, nn
+
+from fxpasses.graph.effects_behaviour import Behaviour, Kind
+
+_NUMBERS = (bool, int, float, torch.SymInt, torch.SymFloat, torch.SymBool)
+_CONTAINERS = (list, tuple, dict, set, str)
+_PASSES_ANYTHING = (nn.Identity, nn.Sequential, nn.ModuleList)
+
+
+def kind_of_result(node: fx.Node, behaviour: Behaviour, kinds: Mapping[fx.Node, Kind]) -> Kind:
+    """Returns what a call results in.
+
+    Args:
+        node: The call.
+        behaviour: What it may do.
+        kinds: What its operands are.
+    """
+    if behaviour.concatenates and not may_concatenate(node, kinds):
+        return "tensor" if any(kinds[each] == "tensor" for each in node.all_input_nodes) else "any"
+    first = next(iter((*node.args, *node.kwargs.values())), None)
+    owner: Kind = kinds[first] if isinstance(first, fx.Node) else "any"
+    if behaviour.kind == "first":
+        return owner
+    if behaviour.kind == "item":
+        return _kind_of_item(owner, node.args[1] if len(node.args) > 1 else None)
+    return behaviour.kind
+
+
+def _kind_of_item(owner: Kind, index: object) -> Kind:
+    if owner == "tensors":
+        return "tensor" if isinstance(index, int) else "any"
+    return owner
+
+
+def may_concatenate(node: fx.Node, kinds: Mapping[fx.Node, Kind]) -> bool:
+    """Whether `a + b` or `a * b` may be about containers: with a tensor, or a number added, it is arithmetic.
+
+    Example:
+        >>> graph = fx.Graph()
+        >>> x = graph.placeholder("x")
+        >>> sums = [graph.call_function(operator.add, args) for args in ((x, 1), (x, x), ((x,), (x,)))]
+        >>> [may_concatenate(node, {x: "any"}) for node in sums]
+        [False, True, True]
+    """
+    operands = (*node.args, *node.kwargs.values())
+    if any(isinstance(each, fx.Node) and kinds[each] == "tensor" for each in operands):
+        return False
+    adds = node.target in (operator.add, "__add__", "__radd__", operator.iadd)
+    return not any(isinstance(each, float) or (adds and isinstance(each, int)) for each in operands)
+
+
+def kind_by_use(node: fx.Node, root: nn.Module) -> Kind:
+    """Returns what a value must be, judging by the example on it, its annotation, and what it is used for."""
+    example = node.meta.get("val")
+    if isinstance(example, torch.Tensor):
+        return "tensor"
+    if isinstance(example, _NUMBERS):
+        return "none"
+    is_tensor = node.type is torch.Tensor or any(_takes_tensor(user, node, root) for user in node.users)
+    return "tensor" if is_tensor else "any"
+
+
+def _takes_tensor(user: fx.Node, node: fx.Node, root: nn.Module) -> bool:
+    """Whether a call works only if what is passed first is a tensor."""
+    if not user.args or user.args[0] is not node:
+        return False
+    if user.op == "call_method":
+        name = str(user.target)
+        return hasattr(torch.Tensor, name) and not any(hasattr(each, name) for each in _CONTAINERS)
+    if user.op == "call_module":
+        module = root.get_submodule(str(user.target))
+        return type(module).__module__.startswith("torch.nn.modules") and not isinstance(module, _PASSES_ANYTHING)
+    return user.target is getattr and user.args[1] in ("shape", "dtype", "device", "ndim")

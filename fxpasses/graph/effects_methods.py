@@ -1,0 +1,151 @@
+"""What a call of a method may do, by the method's name: of a tensor, or of a Python container."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+
+from fxpasses.graph.effects_behaviour import (
+    FRESH_TENSOR,
+    NO_TENSOR,
+    SHAPE_ONLY,
+    Behaviour,
+    Kind,
+    all_keys,
+    argument,
+    is_known,
+    opaque,
+    views,
+    with_out,
+)
+from fxpasses.graph.effects_schema import facts_of_name
+
+SHAPE_ATTRIBUTES = frozenset(
+    "shape dtype device layout ndim names requires_grad is_leaf grad_fn itemsize nbytes is_cuda is_cpu is_meta is_sparse "
+    "is_quantized is_mkldnn is_nested output_nr _version __class__ __name__ training".split()
+)
+"""Attributes of a tensor that say nothing about its elements."""
+
+_TENSOR_VIEW_ATTRIBUTES = frozenset("T mT H mH data real imag".split())
+
+_SHAPE_METHODS = frozenset(
+    "size dim ndimension numel nelement stride storage_offset element_size get_device data_ptr is_contiguous is_complex "
+    "is_floating_point is_inference is_shared is_pinned is_signed is_conj is_neg is_same_size dim_order has_names "
+    "register_hook retain_grad __len__ join format startswith endswith strip lower upper replace encode index count".split()
+)
+"""Methods that look at no element; those of text and of lists among them."""
+
+_CONVERSIONS = frozenset(
+    "type to cpu cuda float double half bfloat16 int long short char byte bool cfloat cdouble chalf xpu ipu pin_memory "
+    "to_mkldnn as_subclass numpy rename refine_names align_to align_as __array__ storage untyped_storage "
+    "requires_grad_ share_memory_".split()
+)
+"""Methods that may return the tensor itself, or something on its memory."""
+
+_CONTAINER_VIEWS = frozenset("get items keys values copy __iter__ __next__ __reversed__ _asdict _replace".split())
+_CONTAINER_WRITES = frozenset("pop popitem clear remove discard reverse __delitem__".split())
+_CONTAINER_STORES = frozenset("append extend insert update setdefault appendleft extendleft move_to_end".split())
+
+_IN_PLACE_OPERATORS = frozenset(
+    "__iadd__ __isub__ __imul__ __itruediv__ __idiv__ __ifloordiv__ __imod__ __ipow__ __iand__ __ior__ __ixor__ "
+    "__ilshift__ __irshift__ __imatmul__".split()
+)
+_CONCATENATIONS = frozenset(["__add__", "__radd__", "__mul__", "__rmul__"])
+
+
+def is_in_place_name(name: str) -> bool:
+    """Whether a tensor method or torch function of this name works in place by convention.
+
+    Example:
+        >>> [name for name in ("add_", "add", "__add__", "__iadd__") if is_in_place_name(name)]
+        ['add_', '__iadd__']
+    """
+    return name in _IN_PLACE_OPERATORS or (name.endswith("_") and not name.endswith("__"))
+
+
+def behaviour_of_method(name: str, args: Sequence[object], kwargs: Mapping[str, object]) -> Behaviour | None:
+    """Returns what calling the method may do, or None for an unknown method; `args[0]` is the object.
+
+    Example:
+        >>> behaviour_of_method("transpose", ("x", 0, 1), {}).returns
+        frozenset({0})
+        >>> behaviour_of_method("mul_", ("x", 2), {}).writes
+        frozenset({0})
+    """
+    if name in _SHAPE_METHODS:
+        return SHAPE_ONLY
+    special = _conversion(name, args, kwargs) or _container(name, args, kwargs)
+    if special is not None:
+        return special
+    if is_in_place_name(name):
+        return in_place(name, args, kwargs)
+    facts = facts_of_name(name) if hasattr(torch.Tensor, name) else None
+    if facts is not None:
+        return with_out(facts.behaviour(args, kwargs), kwargs)
+    if name.startswith("new_"):
+        return FRESH_TENSOR
+    return _special_method(name, args, kwargs)
+
+
+def in_place(name: str, args: Sequence[object], kwargs: Mapping[str, object]) -> Behaviour:
+    """The behaviour of a callee that writes its first argument by convention, and of which a schema may tell more."""
+    if name == "set_":
+        return opaque(args, kwargs)
+    first = frozenset([0]) if args else frozenset(kwargs)
+    facts = facts_of_name(name)
+    if facts is None:
+        return Behaviour(writes=first, returns=first, random=True, links=name in _IN_PLACE_OPERATORS)
+    return facts.behaviour(args, kwargs).also(writes=first, returns=first)
+
+
+def stores_item(args: Sequence[object]) -> Behaviour:
+    """The behaviour of `args[0][args[1]] = args[2]`: elements are copied into a tensor, but stored in a container."""
+    index = args[1] if len(args) > 1 else None
+    indexes_tensor = is_known(index) and isinstance(index, slice | tuple | list | type(Ellipsis) | None)
+    return Behaviour(writes=frozenset([0]), kind="none", links=not indexes_tensor, rebuilds=isinstance(index, str))
+
+
+def concatenates(args: Sequence[object], kwargs: Mapping[str, object]) -> Behaviour:
+    """The behaviour of `+` and `*`: fresh for tensors and numbers, but a container keeps what it holds."""
+    return Behaviour(returns=all_keys(args, kwargs), concatenates=True)
+
+
+def kind_of_attribute(name: str, owner: Kind) -> Kind:
+    """Returns what the attribute of a value of kind `owner` is."""
+    if name in SHAPE_ATTRIBUTES:
+        return "none"
+    return "tensor" if owner == "tensor" and name in _TENSOR_VIEW_ATTRIBUTES else "any"
+
+
+def _conversion(name: str, args: Sequence[object], kwargs: Mapping[str, object]) -> Behaviour | None:
+    if name not in _CONVERSIONS:
+        return None
+    asks_for_type = name == "type" and len(args) + len(kwargs) == 1
+    if asks_for_type:
+        return SHAPE_ONLY
+    always_copies = argument(args, kwargs, 99, "copy", False) is True
+    kind: Kind = "any" if name in ("numpy", "storage", "untyped_storage", "__array__", "to") else "tensor"
+    return FRESH_TENSOR if always_copies else Behaviour(returns=frozenset([0]), kind=kind)
+
+
+def _container(name: str, args: Sequence[object], kwargs: Mapping[str, object]) -> Behaviour | None:
+    if name in _CONTAINER_VIEWS:
+        return views(args, kwargs)
+    if name in _CONTAINER_WRITES:
+        return Behaviour(writes=frozenset([0]), returns=all_keys(args, kwargs), rebuilds=True)
+    if name in _CONTAINER_STORES:
+        return Behaviour(writes=frozenset([0]), returns=all_keys(args, kwargs), links=True, rebuilds=True)
+    return None
+
+
+def _special_method(name: str, args: Sequence[object], kwargs: Mapping[str, object]) -> Behaviour | None:
+    if name == "__getitem__":
+        return Behaviour(returns=frozenset([0]))
+    if name == "__setitem__":
+        return stores_item(args)
+    if name in _CONCATENATIONS:
+        return concatenates(args, kwargs)
+    if name in ("item", "tolist", "__bool__", "__int__", "__float__", "__index__", "__hash__", "__repr__", "__str__"):
+        return NO_TENSOR
+    return None

@@ -1,0 +1,169 @@
+"""What the schemas of torch's operators say of writes and shared memory, and what they leave out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, NamedTuple, cast
+
+import torch
+from torch._ops import OpOverload, OpOverloadPacket
+
+from fxpasses.graph.effects_behaviour import Behaviour, Key, Kind, all_keys, flag, key_at
+
+_RETURNS_ITS_FIRST = frozenset(
+    "alpha_dropout conj_physical channel_shuffle dropout feature_alpha_dropout feature_dropout native_channel_shuffle "
+    "pixel_shuffle pixel_unshuffle sum_to_size type_as unsafe_chunk unsafe_split unsafe_split_with_sizes _unsafe_view "
+    "lift to_dense _to_dense dequantize expand_as view_as".split()
+)
+"""Operators that may return their first argument, or a view of it, and whose schema does not say so."""
+
+_RETURNS_ANY = frozenset(
+    "atleast_1d atleast_2d atleast_3d broadcast_tensors cartesian_prod chain_matmul einsum histogramdd meshgrid".split()
+)
+"""The same for operators that may return any of their arguments."""
+
+_RUNNING_STATISTICS = frozenset(["batch_norm", "native_batch_norm", "cudnn_batch_norm", "miopen_batch_norm", "instance_norm"])
+"""Operators that write their fourth and fifth argument when the sixth is true, and whose schema does not say so."""
+
+
+class Parameter(NamedTuple):
+    """A parameter of an operator."""
+
+    position: int
+    name: str
+
+
+@dataclass(frozen=True)
+class SchemaFacts:
+    """What holds of some overload of an operator; `out=` overloads are left to `with_out`."""
+
+    name: str
+    writes: tuple[Parameter, ...]
+    returns: tuple[Parameter, ...]
+    kind: Kind
+    random: bool
+    reshapes: bool
+
+    def behaviour(self, args: Sequence[object], kwargs: Mapping[str, object]) -> Behaviour:
+        """Says what the call of the operator with these arguments may do."""
+        if self.name in _RETURNS_ANY:
+            return Behaviour(returns=all_keys(args, kwargs), kind=self.kind)
+        if not (self.writes or self.returns or self.name in _RUNNING_STATISTICS):
+            return _without_memory(self.kind, self.random)
+        writes = _keys(self.writes, args, kwargs)
+        if self.name in _RUNNING_STATISTICS and flag(args, kwargs, 5, "training", None) is not False:
+            writes |= key_at(args, kwargs, 3, "running_mean") | key_at(args, kwargs, 4, "running_var")
+        return Behaviour(
+            writes=writes,
+            returns=_keys(self.returns, args, kwargs),
+            kind=self.kind,
+            reshapes=self.reshapes,
+            random=self.random,
+        )
+
+
+def _keys(parameters: Iterable[Parameter], args: Sequence[object], kwargs: Mapping[str, object]) -> frozenset[Key]:
+    return frozenset[Key]().union(*(key_at(args, kwargs, *parameter) for parameter in parameters))
+
+
+@cache
+def _without_memory(kind: Kind, random: bool) -> Behaviour:
+    return Behaviour(kind=kind, random=random)
+
+
+@cache
+def facts_of_name(name: str) -> SchemaFacts | None:
+    """Returns what holds of some overload of `aten::name` that has to do with tensors; None if there is none.
+
+    Example:
+        >>> facts = facts_of_name("chunk")
+        >>> facts.returns, facts.writes, facts.kind
+        ((Parameter(position=0, name='self'),), (), 'tensors')
+    """
+    packet = getattr(torch.ops.aten, name, None)
+    return facts_of_packet(packet) if isinstance(packet, OpOverloadPacket) else None
+
+
+@cache
+def facts_of_packet(packet: OpOverloadPacket) -> SchemaFacts | None:
+    """Returns what holds of some overload of an operator that has to do with tensors; None if there is none."""
+    overloads = [cast("OpOverload", getattr(packet, name)) for name in packet.overloads()]
+    facts = [facts_of_overload(overload) for overload in overloads if _concerns_tensors(overload._schema)]
+    if not facts:
+        return None
+    kinds = {each.kind for each in facts}
+    return SchemaFacts(
+        facts[0].name,
+        tuple(dict.fromkeys(parameter for each in facts for parameter in each.writes)),
+        tuple(dict.fromkeys(parameter for each in facts for parameter in each.returns)),
+        kinds.pop() if len(kinds) == 1 else "any",
+        any(each.random for each in facts),
+        any(each.reshapes for each in facts),
+    )
+
+
+@cache
+def facts_of_overload(overload: OpOverload) -> SchemaFacts:
+    """Returns what the schema of one overload says, and what it should have said."""
+    schema: Any = overload._schema
+    name = str(schema.name).rpartition("::")[2]
+    parameters = [Parameter(position, argument.name) for position, argument in enumerate(schema.arguments)]
+    labels = [_labels(argument.alias_info) for argument in schema.arguments]
+    returned = set[str]().union(*(_labels(result.alias_info) for result in schema.returns))
+    shared = [parameter for parameter, own in zip(parameters, labels, strict=True) if own & returned]
+    if name in _RETURNS_ITS_FIRST:
+        shared = [*shared, parameters[0]]
+    return SchemaFacts(
+        name,
+        tuple(parameters[position] for position in _written(schema)),
+        tuple(dict.fromkeys(shared)),
+        _kind([str(result.type) for result in schema.returns]),
+        torch.Tag.nondeterministic_seeded in overload.tags,
+        torch.Tag.inplace_view in overload.tags,
+    )
+
+
+def written_arguments(overload: OpOverload, args: Sequence[object], kwargs: Mapping[str, object]) -> Iterable[object]:
+    """Yields the arguments, of those passed in a call, that the operator writes, `out=` included."""
+    schema: Any = overload._schema
+    for position in (*_written(schema), *_outs(schema)):
+        name = schema.arguments[position].name
+        yield args[position] if position < len(args) else kwargs.get(name)
+    if str(schema.name).rpartition("::")[2] in _RUNNING_STATISTICS and flag(args, kwargs, 5, "training", None):
+        yield from args[3:5]
+
+
+def _written(schema: Any) -> list[int]:
+    return [
+        position
+        for position, argument in enumerate(schema.arguments)
+        if argument.alias_info is not None and argument.alias_info.is_write and not argument.is_out
+    ]
+
+
+def _outs(schema: Any) -> list[int]:
+    return [position for position, argument in enumerate(schema.arguments) if argument.is_out]
+
+
+def _labels(alias_info: Any) -> set[str]:
+    """Returns the names of memory in a schema; `*` stands for what is inside of a list."""
+    if alias_info is None:
+        return set()
+    return set(alias_info.before_set) | set(alias_info.after_set) or {"*"}
+
+
+def _concerns_tensors(schema: Any) -> bool:
+    """Whether an overload takes or returns tensors; operators on lists and numbers share names with those on tensors."""
+    if any(argument.is_out for argument in schema.arguments):
+        return False
+    return any("Tensor" in str(each.type) for each in (*schema.arguments, *schema.returns))
+
+
+def _kind(types: Sequence[str]) -> Kind:
+    if types == ["Tensor"]:
+        return "tensor"
+    if types == ["List[Tensor]"]:
+        return "tensors"
+    return "any" if any("Tensor" in each for each in types) else "none"
