@@ -111,9 +111,10 @@ def _command(commands: Any, name: str, summary: str) -> argparse.ArgumentParser:
 
 
 def _size(text: str) -> tuple[int, ...]:
-    size = tuple(int(part) for part in text.split(","))
-    if min(size) < 1:
-        raise ValueError
+    parts = text.split(",")
+    if not all(part.isdecimal() and int(part) for part in parts):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number such as 224 nor a shape such as 1,3,16,112,112")
+    size = tuple(map(int, parts))
     return size if len(size) > 1 else (1, 3, *size, *size)
 
 

@@ -12,7 +12,7 @@ from torch import fx, nn
 from fxpasses.capture import capture_symbolic
 from fxpasses.cli.inputs import make_input
 from fxpasses.cli.models import find_leaf_modules, find_model
-from fxpasses.cli.output import optional, print_json, print_table, write_graph
+from fxpasses.cli.output import check_tensor_file, print_json, print_table, write_graph, write_tensors
 from fxpasses.errors import RequestError, UnknownNodeError
 from fxpasses.feature_extraction import DualGraphModule, create_feature_extractor, get_graph_node_names
 from fxpasses.passes.diff_modes import DiffModes, diff_as_networkx
@@ -44,22 +44,20 @@ def _diff(arguments: Namespace) -> None:
 
 
 def _extract(arguments: Namespace) -> None:
-    save_file = optional("safetensors.torch", "--out").save_file if arguments.out else None
+    if arguments.out:
+        check_tensor_file(arguments.out)
     torch.manual_seed(arguments.seed)
     model = find_model(arguments.model, arguments.weights).train(arguments.mode == "train")
     extractor = _extractor_for_mode(model, arguments)
     input_ = make_input(arguments, model)
     features = _compute(extractor, input_, arguments.model)
+    if arguments.out:
+        write_tensors(features, arguments.out)
     rows = [_describe(name, value) for name, value in features.items()]
     if arguments.json:
-        print_json({"model": arguments.model, "mode": arguments.mode, "input_size": [*input_.shape], "features": rows})
-    else:
-        print_table(("name", "shape", "dtype", "mean", "std"), [[*map(_cell, row.values())] for row in rows])
-    if save_file:
-        save_file(
-            {name: value.clone(memory_format=torch.contiguous_format) for name, value in features.items()},
-            arguments.out,
-        )
+        size = [*input_.shape]
+        return print_json({"model": arguments.model, "mode": arguments.mode, "input_size": size, "features": rows})
+    return print_table(("name", "shape", "dtype", "mean", "std"), [[*map(_cell, row.values())] for row in rows])
 
 
 def _draw(arguments: Namespace) -> None:

@@ -9,7 +9,7 @@ import inspect
 import os
 import sys
 import warnings
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from typing import Any
 
 import torch
@@ -92,11 +92,24 @@ def _from_torchvision(name: str, weights: str | None, compute: bool) -> nn.Modul
     options: dict[str, Any] = {"weights": torchvision_weights(name, weights) if weights else None}
     if "weights_backbone" in inspect.signature(torchvision.models.get_model_builder(name)).parameters:
         options["weights_backbone"] = None
-    # torchvision's checkpoints are pickles; this has torch read nothing but tensors from them.
-    os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
-    with contextlib.nullcontext() if compute else torch.device("meta"), warnings.catch_warnings():
+    place = contextlib.nullcontext() if compute else torch.device("meta")
+    with place, _no_code_in_checkpoints(), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # that random weights will be drawn otherwise some day
         return torchvision.models.get_model(name, **options)
+
+
+@contextlib.contextmanager
+def _no_code_in_checkpoints() -> Generator[None]:
+    """Has torch read nothing but tensors from torchvision's checkpoints, which are pickles."""
+    variable = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
+    before = os.environ.get(variable)
+    os.environ[variable] = "1"
+    try:
+        yield
+    finally:
+        del os.environ[variable]
+        if before is not None:
+            os.environ[variable] = before
 
 
 def _from_python(module_name: str, path: str) -> nn.Module:

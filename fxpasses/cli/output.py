@@ -6,7 +6,7 @@ import contextlib
 import importlib
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from fxpasses.errors import MissingExtraError, RequestError
 
 if TYPE_CHECKING:
     import networkx as nx
+    import torch
 
 _COLORS = {"only in train": "orange", "only in eval": "lightblue", "same": "white"}
 
@@ -66,6 +67,28 @@ def _print_rich_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
     for row in rows:
         table.add_row(*map(Text, row))
     Console().print(table)
+
+
+def check_tensor_file(file: Path) -> None:
+    """Raises what `write_tensors` would raise, before there is something to lose.
+
+    Raises:
+        RequestError: Another suffix than `.safetensors`, or a folder that is not there.
+        MissingExtraError: The package that writes such files is not installed.
+    """
+    optional("safetensors.torch", "--out")
+    if file.suffix != ".safetensors" or not file.parent.is_dir():
+        raise RequestError(f"--out {file}: give a .safetensors file in a folder that exists.")
+
+
+def write_tensors(tensors: Mapping[str, torch.Tensor], file: Path) -> None:
+    """Writes `tensors` to a `.safetensors` file, each with memory of its own."""
+    try:
+        optional("safetensors.torch", "--out").save_file(
+            {name: tensor.contiguous().clone() for name, tensor in tensors.items()}, file
+        )
+    except optional("safetensors", "--out").SafetensorError as error:
+        raise RequestError(f"--out {file}: {error}") from error
 
 
 def write_graph(graph: nx.MultiDiGraph[str], file: Path) -> None:
