@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from torch import fx, nn
 
@@ -16,18 +16,21 @@ if TYPE_CHECKING:
 def recorded_assignments(tracer: CaptureTracer) -> Generator[None]:
     """Lets `self.count = self.count + 1`, with a buffer `count`, become a write into the buffer.
 
-    Without it `nn.Module` refuses the assignment, since a proxy is no tensor. Applies to proxies of `tracer` alone.
+    Without it `nn.Module` refuses the assignment, since a proxy is no tensor. What is assigned to any other attribute
+    is noted as a loss: the graph will not do it.
     """
-    original = nn.Module.__setattr__
+    original = cast("Callable[[nn.Module, str, Any], None]", nn.Module.__setattr__)
 
     def assign(module: nn.Module, name: str, value: Any) -> None:
-        is_buffer = isinstance(value, fx.Proxy) and name in module.__dict__.get("_buffers", ())
-        if is_buffer and value.tracer is tracer:
+        if tracer.stands_aside():
+            original(module, name, value)
+        elif isinstance(value, fx.Proxy) and name in module._buffers:
             tracer.assign_buffer(module, name, value)
         else:
+            tracer.losses.see_assignment(tracer.running_module(), name)
             original(module, name, value)
 
-    nn.Module.__setattr__ = assign
+    nn.Module.__setattr__ = assign  # pyright: ignore[reportAttributeAccessIssue] # its declared values are too few
     try:
         yield
     finally:

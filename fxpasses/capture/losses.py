@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import random
+import warnings
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
 from torch import fx, nn
 
 from fxpasses.capture.source import user_line
+from fxpasses.errors import FidelityWarning
 from fxpasses.graph.calls import Loss
+from fxpasses.graph.meta import scopes
 
 
 class _Context(NamedTuple):
@@ -86,6 +90,10 @@ class LossRecorder:
             )
             self.note((path, type(module)), what)
 
+    def see_assignment(self, module: tuple[str, type[nn.Module]], name: str) -> None:
+        """Notes an attribute that the forward sets on a module."""
+        self.note(module, f"sets the attribute {name!r} in its forward, which the graph will not do")
+
     def see_end(self, module: tuple[str, type[nn.Module]]) -> None:
         """Notes random numbers that no recorded tensor accounts for: they decided something."""
         if not _same(_random_state(), self._random):
@@ -93,6 +101,19 @@ class LossRecorder:
                 module,
                 "drew random numbers while it was traced; what they decided is the same in every call of the graph",
             )
+
+
+def relevant_losses(graph_module: fx.GraphModule, losses: Iterable[Loss]) -> list[Loss]:
+    """Returns those of `losses` that concern something which is still in the graph."""
+    names = {node.name for node in graph_module.graph.nodes if node.op != "placeholder"}
+    paths = {scope.path for node in graph_module.graph.nodes for scope in scopes(node)} | {""}
+    return [loss for loss in losses if (names.intersection(loss.nodes) if loss.nodes else loss.path in paths)]
+
+
+def warn_of_losses(losses: Iterable[Loss], stacklevel: int = 2) -> None:
+    """Issues one `FidelityWarning` a loss, at the caller's line."""
+    for loss in dict.fromkeys(losses):
+        warnings.warn(f"Not carried over from the model: {loss}.", FidelityWarning, stacklevel=stacklevel + 1)
 
 
 def _random_state() -> tuple[torch.Tensor, object]:

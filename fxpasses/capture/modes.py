@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Generator
 from contextlib import contextmanager
 
+import torch
 from torch import nn
 
 from fxpasses.capture.patching import one_capture_at_a_time
@@ -17,7 +19,8 @@ def left_as_it_was(model: nn.Module, training: bool | None = None) -> Generator[
 
     One thread at a time gets in, since another capture must not see a mode that is set for a moment only.
     Every submodule gets its own `training` flag back (a frozen normalisation layer stays frozen), together
-    with its attributes, children and hooks, also when the block raises. Values inside tensors are not saved.
+    with its attributes, children and hooks, also when the block raises; and so do the random number generators of
+    torch (on the CPU) and of Python. Values inside tensors are not saved.
 
     Args:
         model: The model; its `train` method is what sets the mode, so that overrides of it are honoured.
@@ -33,9 +36,12 @@ def left_as_it_was(model: nn.Module, training: bool | None = None) -> Generator[
     """
     with one_capture_at_a_time():
         snapshot = ModuleSnapshot.take(model)
+        torch_stream, python_stream = torch.get_rng_state(), random.getstate()
         try:
             if training is not None:
                 model.train(training)
             yield
         finally:
             snapshot.restore()
+            torch.set_rng_state(torch_stream)
+            random.setstate(python_stream)

@@ -9,6 +9,7 @@ from torch import fx, nn
 
 from fxpasses.capture.failure import capture_failure
 from fxpasses.capture.leaves import tracer_options as completed
+from fxpasses.capture.losses import warn_of_losses
 from fxpasses.capture.modes import left_as_it_was
 from fxpasses.capture.tracer import CaptureTracer
 from fxpasses.errors import ArgumentTypeError
@@ -24,6 +25,7 @@ def capture_symbolic(
     tracer_options: Mapping[str, Any] | None = None,
     concrete_args: Mapping[str, Any] | None = None,
     make_tracer: Callable[..., CaptureTracer] = CaptureTracer,
+    warn: bool = True,
 ) -> fx.GraphModule:
     """Traces `model` once, symbolically, and leaves it exactly as it was.
 
@@ -36,6 +38,7 @@ def capture_symbolic(
         tracer_options: Leaves and functions to record whole; see `fxpasses.capture.leaves.tracer_options`.
         concrete_args: Values for arguments of the model's forward that are to be constants of the graph.
         make_tracer: The tracer's class, called with the completed options.
+        warn: Whether to warn of what the graph does not carry over; the record holds it in any case.
 
     Returns:
         A graph module that computes what the model computes in that mode.
@@ -43,6 +46,9 @@ def capture_symbolic(
     Raises:
         ArgumentTypeError: `model` is not an `nn.Module`.
         CaptureError: The model cannot be traced; the message names module, file and line.
+
+    Warns:
+        FidelityWarning: The graph does not carry over something of the model, such as a `no_grad` block or hooks.
 
     Example:
         >>> model = nn.Sequential(nn.Linear(2, 3), nn.ReLU())
@@ -57,6 +63,8 @@ def capture_symbolic(
             graph = tracer.trace(model, None if concrete_args is None else dict(concrete_args))
         except Exception as error:
             raise capture_failure(model, error, list(tracer.module_stack.values())) from error
+    if warn:
+        warn_of_losses(tracer.losses.losses())
     return graph_module_of(model, mode, tracer, graph)
 
 
@@ -78,7 +86,9 @@ def graph_module_of(model: nn.Module, training: bool, tracer: CaptureTracer, gra
     graph_module.training = training
     for name, value in tracer.constants.items():
         graph_module.register_buffer(name, value, persistent=False)
-    set_capture_record(graph_module, CaptureRecord(model, training, tracer.calls(), _aliases(model)))
+    set_capture_record(
+        graph_module, CaptureRecord(model, training, tracer.calls(), tracer.losses.losses(), _aliases(model))
+    )
     return graph_module
 
 

@@ -18,6 +18,8 @@ from torch import fx, nn
 from torch.fx.node import base_types
 from torch.fx.proxy import Attribute
 
+from fxpasses.capture.assignments import recorded_assignments
+from fxpasses.capture.losses import LossRecorder
 from fxpasses.capture.proxies import PLAIN_OPERATOR, BufferProxy, RecordingProxy
 from fxpasses.graph.calls import ModuleCall, NodeRef, Opaque, map_structure
 from fxpasses.graph.numbers import makes_number
@@ -60,14 +62,25 @@ class CaptureTracer(fx.Tracer):
         self._calls: list[_OpenCall] = []
         self._tensor_paths: dict[int, str] = {}
         self._thread = threading.get_ident()
+        self.losses = LossRecorder()
 
     def trace(self, root: Any, concrete_args: Any = None) -> fx.Graph:
         """Traces `root`; see `fx.Tracer.trace`."""
         if isinstance(root, nn.Module):
             tensors = [*root.named_parameters(), *root.named_buffers()]
             self._tensor_paths = {id(tensor): path for path, tensor in tensors}
+            self.losses.see_hooks("", root)
         self._thread = threading.get_ident()
-        return super().trace(root, concrete_args)
+        with recorded_assignments(self):
+            graph = super().trace(root, concrete_args)
+        self.losses.see_end(("", type(root)))
+        return graph
+
+    def create_node(self, *args: Any, **kwargs: Any) -> fx.Node:
+        """Makes a node, and notes it if it runs under settings that the graph does not carry over."""
+        node = super().create_node(*args, **kwargs)
+        self.losses.see_node(self.running_module(), node)
+        return node
 
     def calls(self) -> tuple[ModuleCall, ...]:
         """Returns the finished trace's calls of traced-through modules, in the order in which they began."""
@@ -113,6 +126,7 @@ class CaptureTracer(fx.Tracer):
             next(reversed(self.module_stack), None),
         )
         self._calls.append(call)
+        self.losses.see_hooks(path, m)
         output = super().call_module(m, forward, args, kwargs)
         call.output = map_structure(output, _itself)
         return output
@@ -157,6 +171,13 @@ class CaptureTracer(fx.Tracer):
         recorded = PLAIN_OPERATOR[target] if makes_number(proxy.node) else target
         return self.create_proxy("call_function", recorded, (proxy, other), {})
 
+    def assign_buffer(self, module: nn.Module, name: str, value: fx.Proxy) -> None:
+        """Records `module.name = value`, where `name` is a buffer, as a write into the buffer."""
+        buffer = getattr(module, name)
+        written_in_place = value.node.args[:1] == (buffer.node,) and value.node.target in PLAIN_OPERATOR
+        if not written_in_place:
+            self.create_proxy("call_method", "copy_", (buffer, value), {})
+
     def _parameter_proxy(self, path: str, parameter: nn.Parameter, cache: dict[str, fx.Proxy]) -> fx.Proxy:
         if path not in cache:
             factory = (lambda node: self.tensor_proxy(node, parameter)) if self.param_shapes_constant else None
@@ -171,7 +192,14 @@ class CaptureTracer(fx.Tracer):
                 path += "_"
             self.constants[path] = tensor
             self._tensor_paths[id(tensor)] = path
+            node = self.create_node("get_attr", path, (), {})
+            self.losses.see_constant(self.running_module(), node)
+            return node
         return self.create_node("get_attr", path, (), {})
+
+    def running_module(self) -> tuple[str, type[nn.Module]]:
+        """Returns path and class of the module whose forward is running."""
+        return next(reversed(self.module_stack.values()), ("", type(self.root)))
 
 
 def _itself(value: object) -> object:

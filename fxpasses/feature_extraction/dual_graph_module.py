@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 
+from fxpasses.feature_extraction.selection import Selection
 from fxpasses.graph.lazy_graph_module import COMPILED, LazyGraphModule
 from fxpasses.graph.modules import attribute, copy_targets, targets
 
@@ -23,6 +24,7 @@ class DualGraphModule(LazyGraphModule):
         train_graph: The graph of training mode.
         eval_graph: The graph of evaluation mode; may be the same object.
         class_name: What the module calls itself when printed.
+        selection: What was asked for, in each mode; kept for whoever wants to know what a key stands for.
 
     Example:
         >>> model = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
@@ -32,10 +34,15 @@ class DualGraphModule(LazyGraphModule):
         (False, True)
     """
 
-    __jit_unused_properties__ = (*LazyGraphModule.__jit_unused_properties__, "train_graph", "eval_graph")
+    __jit_unused_properties__ = (*LazyGraphModule.__jit_unused_properties__, "train_graph", "eval_graph", "selection")
 
     def __init__(
-        self, root: nn.Module, train_graph: fx.Graph, eval_graph: fx.Graph, class_name: str = "GraphModule"
+        self,
+        root: nn.Module,
+        train_graph: fx.Graph,
+        eval_graph: fx.Graph,
+        class_name: str = "GraphModule",
+        selection: Selection | None = None,
     ) -> None:
         super().__init__(root, train_graph, class_name)
         copy_targets(root, self, eval_graph)
@@ -43,8 +50,14 @@ class DualGraphModule(LazyGraphModule):
         # What `fx.GraphModule` calls the current graph is `_graph`; the other mode's waits here.
         self._waiting_graph = eval_graph
         self._waiting_code = dict[str, Any]()
+        self._selection = selection
         if not root.training:
             self._switch()
+
+    @property
+    def selection(self) -> Selection | None:
+        """What was asked for: pairs of a qualified name and an output key, in each mode."""
+        return self._selection
 
     @property
     def train_graph(self) -> fx.Graph:

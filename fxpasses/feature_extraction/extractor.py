@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal, NamedTuple, overload
+from typing import Any, Literal, overload
 
-from torch import fx, nn
+from torch import nn
 
-from fxpasses.capture.leaves import checked_leaf_classes
-from fxpasses.capture.symbolic import capture_symbolic, require_module
-from fxpasses.errors import ArgumentTypeError, ModeDifferenceWarning, UnknownLeafError
+from fxpasses.capture.losses import relevant_losses, warn_of_losses
+from fxpasses.errors import ArgumentTypeError
+from fxpasses.feature_extraction.both_modes import (
+    CaptureOptions,
+    capture_both,
+    capture_mode,
+    names_of,
+    warn_of_differences,
+)
 from fxpasses.feature_extraction.dual_graph_module import DualGraphModule, common_root
 from fxpasses.feature_extraction.selection import ReturnNodes, check_selection, parse_selection
-from fxpasses.graph.meta import qualified_name
 from fxpasses.graph.values import NamedValues
 from fxpasses.manager import PassManager
-from fxpasses.passes.diff_modes import DiffModes, ModeDiff
-from fxpasses.passes.name_nodes import NameNodes, NameStyle
+from fxpasses.passes.name_nodes import NameStyle
 from fxpasses.passes.prune_to_outputs import PruneToOutputs
-
-
-class _Captured(NamedTuple):
-    """The named graphs of both modes, and how they differ."""
-
-    train: fx.GraphModule
-    eval: fx.GraphModule
-    diff: ModeDiff
 
 
 def create_feature_extractor(
@@ -68,6 +63,7 @@ def create_feature_extractor(
 
     Warns:
         ModeDifferenceWarning: What was asked for is computed differently in train and eval mode.
+        FidelityWarning: Something that was asked for depends on what a graph cannot carry over from the model.
 
     Example:
         >>> import torch
@@ -77,15 +73,17 @@ def create_feature_extractor(
         {'hidden': (5, 3)}
     """
     selection = parse_selection(return_nodes, train_return_nodes, eval_return_nodes)
-    captured = _capture_both(model, tracer_kwargs, concrete_args, leaf_modules, names)
+    captured = capture_both(model, CaptureOptions(tracer_kwargs, concrete_args, leaf_modules, names))
     check_selection(selection, NamedValues(captured.train), NamedValues(captured.eval))
     train = PassManager([PruneToOutputs(dict(selection.train))])(captured.train).graph_module
     eval_ = PassManager([PruneToOutputs(dict(selection.eval))])(captured.eval).graph_module
     if not suppress_diff_warning:
-        _warn_of_differences(captured.diff, "the requested values", {*_names(train), *_names(eval_)})
+        requested = {*names_of(train), *names_of(eval_)}
+        warn_of_differences(captured.diff.restricted_to(requested), "the requested values", stacklevel=2)
+    warn_of_losses([loss for part in (train, eval_) for loss in relevant_losses(part, captured.losses)])
     root = common_root(train, eval_)
     root.training = model.training
-    return DualGraphModule(root, train.graph, eval_.graph, type(model).__name__)
+    return DualGraphModule(root, train.graph, eval_.graph, type(model).__name__, selection)
 
 
 @overload
@@ -149,75 +147,14 @@ def get_graph_node_names(
         >>> get_graph_node_names(nn.Sequential(nn.Linear(2, 3), nn.ReLU()), mode="eval")
         ['input', '0', '1']
     """
+    options = CaptureOptions(tracer_kwargs, concrete_args, leaf_modules, names)
     if mode is None:
-        captured = _capture_both(model, tracer_kwargs, concrete_args, leaf_modules, names)
+        captured = capture_both(model, options)
         if not suppress_diff_warning:
-            _warn_of_differences(captured.diff, "the model")
-        return _names(captured.train), _names(captured.eval)
+            warn_of_differences(captured.diff, "the model", stacklevel=2)
+        return names_of(captured.train), names_of(captured.eval)
     if mode not in ("train", "eval", "current"):
         raise ArgumentTypeError(
             f"mode={mode!r}: the modes are 'train', 'eval' and 'current', and None for train and eval."
         )
-    training = None if mode == "current" else mode == "train"
-    return _names(_capture_one(model, training, tracer_kwargs, concrete_args, leaf_modules, names))
-
-
-def _capture_both(
-    model: nn.Module,
-    tracer_kwargs: Mapping[str, Any] | None,
-    concrete_args: Mapping[str, Any] | None,
-    leaf_modules: Iterable[type[nn.Module]],
-    names: NameStyle,
-) -> _Captured:
-    leaves = tuple(leaf_modules) if not isinstance(leaf_modules, type) else leaf_modules
-    train = _capture_one(model, True, tracer_kwargs, concrete_args, leaves, names)
-    eval_ = _capture_one(model, False, tracer_kwargs, concrete_args, leaves, names)
-    return _Captured(train, eval_, DiffModes(eval_).call(train).diff)
-
-
-def _capture_one(
-    model: nn.Module,
-    training: bool | None,
-    tracer_kwargs: Mapping[str, Any] | None,
-    concrete_args: Mapping[str, Any] | None,
-    leaf_modules: Any,
-    names: NameStyle,
-) -> fx.GraphModule:
-    require_module(model)
-    leaves = _present_leaves(model, checked_leaf_classes(leaf_modules))
-    options = dict(tracer_kwargs or {})
-    options["leaf_modules"] = (*leaves, *options.get("leaf_modules", ()))
-    captured = capture_symbolic(model, training=training, tracer_options=options, concrete_args=concrete_args)
-    return PassManager([NameNodes(names)])(captured).graph_module
-
-
-def _present_leaves(model: nn.Module, leaf_modules: tuple[type[nn.Module], ...]) -> tuple[type[nn.Module], ...]:
-    """Raises `UnknownLeafError` for a class of `leaf_modules` that no module of the model belongs to."""
-    kinds = {type(module) for module in model.modules()}
-    for leaf in leaf_modules:
-        if not any(issubclass(kind, leaf) for kind in kinds):
-            own = sorted(kind.__name__ for kind in kinds if not kind.__module__.startswith("torch.nn"))
-            raise UnknownLeafError(
-                f"leaf_modules: {type(model).__name__} has no module of class {leaf.__name__}. Its own classes: {', '.join(own)}."
-            )
-    return leaf_modules
-
-
-def _names(graph_module: fx.GraphModule) -> list[str]:
-    names = (qualified_name(node) for node in graph_module.graph.nodes if node.op != "output")
-    return [name for name in names if name is not None]
-
-
-def _warn_of_differences(diff: ModeDiff, subject: str, requested: set[str] | None = None) -> None:
-    relevant = diff if requested is None else diff.restricted_to(requested)
-    if not relevant:
-        return
-    shown = "\n".join(f"  {change}" for change in relevant.changes[:10])
-    more = len(relevant.changes) - 10
-    warnings.warn(
-        f"Train and eval mode compute {subject} differently:\n{shown}\n"
-        + (f"  and {more} more\n" if more > 0 else "")
-        + "Ask for the values of each mode by train_return_nodes and eval_return_nodes, or set suppress_diff_warning=True.",
-        ModeDifferenceWarning,
-        stacklevel=3,
-    )
+    return names_of(capture_mode(model, None if mode == "current" else mode == "train", options))

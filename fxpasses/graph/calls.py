@@ -61,6 +61,29 @@ class ModuleCall:
 
 
 @dataclass(frozen=True)
+class Loss:
+    """Something about a module that its graph does not carry over.
+
+    Attributes:
+        path: The module's path in the model; empty for the model itself.
+        module_type: The name of the module's class.
+        what: What it is, as the rest of a sentence that begins with the module.
+        where: File and line, or empty if nobody knows.
+        nodes: The nodes that it concerns, by their own names; empty if it concerns all that the module computes.
+    """
+
+    path: str
+    module_type: str
+    what: str
+    where: str = ""
+    nodes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        module = f"module {self.path!r}" if self.path else "the model"
+        return f"{module} ({self.module_type}) {self.what}" + (f" ({self.where})" if self.where else "")
+
+
+@dataclass(frozen=True)
 class CaptureRecord:
     """What a capture knows beyond the graph.
 
@@ -68,12 +91,14 @@ class CaptureRecord:
         model: The captured model, by reference.
         training: Whether the model was in training mode.
         calls: The calls of traced-through modules, in the order in which they began.
+        losses: What the graph does not carry over from the model.
         aliases: Further paths of a module that is registered more than once, mapped to the path in the graph.
     """
 
     model: nn.Module
     training: bool
     calls: tuple[ModuleCall, ...] = ()
+    losses: tuple[Loss, ...] = ()
     aliases: Mapping[str, str] = field(default_factory=dict[str, str])
 
 

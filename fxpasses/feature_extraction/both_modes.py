@@ -1,0 +1,109 @@
+"""The named graphs of a model in both modes, and the warnings about them."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from torch import fx, nn
+
+from fxpasses.capture.leaves import checked_leaf_classes
+from fxpasses.capture.symbolic import capture_symbolic, require_module
+from fxpasses.errors import ModeDifferenceWarning, UnknownLeafError
+from fxpasses.graph.calls import Loss
+from fxpasses.graph.meta import capture_record, qualified_name
+from fxpasses.manager import PassManager
+from fxpasses.passes.diff_modes import DiffModes, ModeDiff
+from fxpasses.passes.name_nodes import NameNodes, NameStyle
+
+
+@dataclass(frozen=True)
+class CaptureOptions:
+    """How a model is captured and named; see `create_feature_extractor` for each option."""
+
+    tracer_kwargs: Mapping[str, Any] | None = None
+    concrete_args: Mapping[str, Any] | None = None
+    leaf_modules: Iterable[type[nn.Module]] = ()
+    names: NameStyle = "exact"
+
+
+class BothModes(NamedTuple):
+    """The named graphs of both modes, how they differ, and what either does not carry over from the model."""
+
+    train: fx.GraphModule
+    eval: fx.GraphModule
+    diff: ModeDiff
+    losses: tuple[Loss, ...]
+
+
+def capture_both(model: nn.Module, options: CaptureOptions) -> BothModes:
+    """Captures and names `model` in training and in evaluation mode, and compares the two."""
+    require_module(model)
+    leaves = present_leaves(model, options.leaf_modules)
+    train, eval_ = (_capture(model, training, leaves, options) for training in (True, False))
+    diff = DiffModes(eval_).call(train).diff
+    return BothModes(train, eval_, diff, tuple(dict.fromkeys(_losses(train) + _losses(eval_))))
+
+
+def capture_mode(model: nn.Module, training: bool | None, options: CaptureOptions) -> fx.GraphModule:
+    """Captures and names `model` in one mode; None stands for each submodule's mode as it is."""
+    require_module(model)
+    return _capture(model, training, present_leaves(model, options.leaf_modules), options)
+
+
+def names_of(graph_module: fx.GraphModule) -> list[str]:
+    """Returns the qualified names of a named graph in order of execution, without the output's."""
+    names = (qualified_name(node) for node in graph_module.graph.nodes if node.op != "output")
+    return [name for name in names if name is not None]
+
+
+def present_leaves(model: nn.Module, leaf_modules: Iterable[type[nn.Module]]) -> tuple[type[nn.Module], ...]:
+    """Returns `leaf_modules` as a tuple.
+
+    Raises:
+        ArgumentTypeError: Not all of them are classes of modules.
+        UnknownLeafError: A class that no module of the model belongs to.
+    """
+    leaves = checked_leaf_classes(leaf_modules)
+    kinds = {type(module) for module in model.modules()}
+    for leaf in leaves:
+        if not any(issubclass(kind, leaf) for kind in kinds):
+            own = ", ".join(sorted(kind.__name__ for kind in kinds if not kind.__module__.startswith("torch.nn")))
+            raise UnknownLeafError(
+                f"leaf_modules: {type(model).__name__} has no module of class {leaf.__name__}."
+                + (f" Its own classes: {own}." if own else "")
+            )
+    return leaves
+
+
+def warn_of_differences(diff: ModeDiff, subject: str, stacklevel: int) -> None:
+    """Issues a `ModeDifferenceWarning` that says which nodes differ, unless none does."""
+    if not diff:
+        return
+    shown = "\n".join(f"  {change}" for change in diff.changes[:10])
+    more = len(diff.changes) - 10
+    warnings.warn(
+        f"Train and eval mode compute {subject} differently:\n{shown}\n"
+        + (f"  and {more} more\n" if more > 0 else "")
+        + "Ask for the values of each mode by train_return_nodes and eval_return_nodes, or set suppress_diff_warning=True.",
+        ModeDifferenceWarning,
+        stacklevel=stacklevel + 1,
+    )
+
+
+def _capture(
+    model: nn.Module, training: bool | None, leaves: tuple[type[nn.Module], ...], options: CaptureOptions
+) -> fx.GraphModule:
+    tracer_options = dict(options.tracer_kwargs or {})
+    tracer_options["leaf_modules"] = (*leaves, *tracer_options.get("leaf_modules", ()))
+    captured = capture_symbolic(
+        model, training=training, tracer_options=tracer_options, concrete_args=options.concrete_args, warn=False
+    )
+    return PassManager([NameNodes(options.names)])(captured).graph_module
+
+
+def _losses(graph_module: fx.GraphModule) -> tuple[Loss, ...]:
+    record = capture_record(graph_module)
+    return () if record is None else record.losses
