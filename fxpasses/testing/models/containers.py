@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from .joins import join_all
 from .ops_modules import BATCH_NORM, CHAINABLE, DROPOUT, IDENTITY
 from .ops_pointwise import ACTIVATIONS, IN_PLACE_MODULES
 from .program import Block, Constructor, Container, ContainerKind, Local, Parameter
@@ -299,6 +300,8 @@ def close_all(story: Story) -> Scope:
 def close_block(scope: Scope, s: bytes) -> None:
     """Give a block its result, and hand it to what encloses it."""
     story = scope.story
+    if s[3] < 192:
+        join_all(scope)
     story.stack.pop()
     parent = story.stack[-1]
     outputs, shape = _choose_result(scope, s[4] % 2 if isinstance(parent, Chain) else s[4] % 8)

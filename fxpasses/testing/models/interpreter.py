@@ -16,6 +16,7 @@ import torch
 
 from . import containers
 from .containers import Chain
+from .joins import join_all
 from .op_spec import OpSpec
 from .program import Block, Call, Input, Local, Parameter, Program, TensorSource
 from .scope import INPUT_POOL, Scope, Story
@@ -192,6 +193,8 @@ def _not_in(values: list[Value]) -> Callable[[Value], bool]:
 
 
 def _read_outputs(root: Scope, extra: Sequence[bytes], allowed: Collection[str]) -> Any:
+    if not extra or extra[0][0] < 160:
+        join_all(root)
     values = [root.values[-1]]
     for (byte,) in extra:
         value = root.find(byte, lambda _value: True) if byte >= 128 else root.find_unused(byte, _not_in(values))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from .apply import apply_to
 from .ops_combine import multiplied
 from .ops_modules import LAYERS, LINEAR
 from .ops_pointwise import ACTIVATIONS
 from .program import Assign, Attribute, Call, Child, Construct, Local, TensorMember, TensorSource, Tie
-from .scope import Instance, Scope
+from .scope import Instance, Scope, fits
 from .types import TensorType, Value
 
 
@@ -141,13 +143,18 @@ def tie(scope: Scope, s: bytes) -> None:
     scope.invoke(instance, [first[0] if s[4] % 4 else value], s[4])
 
 
+def _suits(scope: Scope, instance: Instance, kind: TensorType, value: Value) -> bool:
+    return fits(kind, value.type, instance.leaf) and (not any(instance.writes) or scope.is_writable(value))
+
+
 def _again(scope: Scope, s: bytes, instances: list[Instance]) -> tuple[Instance, list[Value]] | None:
     """An instance, and live values that it may be called with once more."""
     for attempt in range(min(4, len(instances))):
         instance = instances[-1 - (s[1] + attempt) % len(instances)]
         arguments: list[Value] = []
         for kind in instance.arguments:
-            value = scope.find(s[2] if not arguments else s[3], lambda value, kind=kind: value.type.shape == kind.shape)
+            suits = partial(_suits, scope, instance, kind)
+            value = scope.find(s[2] if not arguments else s[3], suits)
             arguments += [value] if value is not None else []
         complete = len(arguments) == len(instance.arguments)
         if complete and scope.accepts_again(instance, arguments):

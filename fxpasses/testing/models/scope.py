@@ -137,16 +137,18 @@ class Scope:
         return value.writable and not value.roots & self.story.locked
 
     def find(self, byte: int, suits: Callable[[Value], bool]) -> Value | None:
-        """A live value that suits: the latest one for a small byte, any for a larger."""
+        """A live value that suits: the latest for a small byte, then the latest that nothing uses yet, else any."""
         suitable = [value for value in self.values if suits(value)]
         if not suitable:
             return None
-        return suitable[-1] if byte < 96 else suitable[-1 - byte % len(suitable)]
+        if byte < 112:
+            return suitable[-1]
+        fresh = [value for value in suitable if value.name not in self.used] if byte < 224 else []
+        return fresh[-1] if fresh else suitable[-1 - byte % len(suitable)]
 
     def find_unused(self, byte: int, suits: Callable[[Value], bool]) -> Value | None:
         """Like `find`, but for most bytes a value that nothing uses yet is preferred."""
-        fresh = [value for value in self.values if value.name not in self.used and suits(value)]
-        return fresh[-1] if fresh and byte < 160 else self.find(byte, suits)
+        return self.find(max(byte, 112) if byte < 208 else byte, suits)
 
     def add_step(self, step: Step) -> None:
         """Append a step to the forward, and remember the variables that it reads."""
@@ -247,7 +249,7 @@ class Scope:
             return False
         pairs = zip(instance.arguments, arguments, instance.writes, strict=True)
         return all(
-            _fits(kind, value.type, instance.leaf) and (self.is_writable(value) or not w) for kind, value, w in pairs
+            fits(kind, value.type, instance.leaf) and (self.is_writable(value) or not w) for kind, value, w in pairs
         )
 
 
@@ -257,7 +259,8 @@ def _widened(value: Value, kind: TensorType) -> Value:
     return value._replace(type=value.type._replace(low=low, high=high, gradient=gradient))
 
 
-def _fits(made_for: TensorType, kind: TensorType, leaf: bool) -> bool:
+def fits(made_for: TensorType, kind: TensorType, leaf: bool) -> bool:
+    """Whether what was made for one type can be called with another."""
     if made_for.shape != kind.shape or made_for.dtype is not kind.dtype:
         return False
     if leaf and kind.is_float:

@@ -9,6 +9,7 @@ import torch
 
 from . import containers, members, writes
 from .apply import apply, apply_one_of
+from .joins import join
 from .op_spec import OpSpec
 from .ops_combine import MANY, NUMBERS, PAIRS
 from .ops_modules import BATCH_NORM, DROPOUT, IDENTITY, LAYERS, RANDOM_OPS
@@ -186,6 +187,7 @@ KINDS = [
     Kind(24, None, _table(LAYERS)),
     Kind(10, None, _table(ACTIVATIONS)),
     Kind(12, "residual", _residual),
+    Kind(20, None, join),
     Kind(14, None, _table(RESHAPING)),
     Kind(6, None, _table(REDUCTIONS)),
     Kind(5, "paired_result", _table(PAIRED_RESULTS, "paired_result")),
@@ -209,7 +211,7 @@ KINDS = [
     Kind(6, "tied", members.tie),
     Kind(6, "alias", members.call_by_alias),
     Kind(7, "leaf_reuse", members.call_leaf_again),
-    Kind(9, "block_reuse", members.call_block_again),
+    Kind(20, "block_reuse", members.call_block_again),
     Kind(6, "inplace_method", writes.by_method),
     Kind(6, "inplace_function", writes.by_function),
     Kind(6, "inplace_flag", writes.by_flag),
