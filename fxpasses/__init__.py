@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from fxpasses.passes.collapse_leaves import CollapseLeaves
     from fxpasses.passes.diff_modes import DiffModes, ModeDiff
     from fxpasses.passes.name_nodes import NameNodes
+    from fxpasses.passes.protect_outputs import ProtectOutputs
     from fxpasses.passes.prune_to_outputs import PruneToOutputs
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "Pass",
     "PassManager",
     "PassResult",
+    "ProtectOutputs",
     "PruneToOutputs",
     "capture_symbolic",
     "create_feature_extractor",
@@ -54,6 +56,7 @@ _HOMES = {
     "fxpasses.passes.collapse_leaves": ["CollapseLeaves"],
     "fxpasses.passes.diff_modes": ["DiffModes", "ModeDiff"],
     "fxpasses.passes.name_nodes": ["NameNodes"],
+    "fxpasses.passes.protect_outputs": ["ProtectOutputs"],
     "fxpasses.passes.prune_to_outputs": ["PruneToOutputs"],
 }
 _SUBPACKAGES = ("capture", "errors", "feature_extraction", "graph", "manager", "passes", "testing")

@@ -17,7 +17,7 @@ from typing import Any
 
 from fxpasses.errors import FxpassesError
 
-__all__ = ["main"]
+__all__ = ["main", "make_parser"]
 
 _EXAMPLES = """\
 A MODEL is a name of torchvision (resnet50), or package.module:name of a module, its class or a function that makes it.
@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         ...
         0
     """
-    arguments = _parser().parse_args(argv)
+    arguments = make_parser().parse_args(argv)
     try:
         with _warnings_in_one_line():
             from fxpasses.cli.commands import COMMANDS  # imports torch
@@ -62,7 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """Returns the parser of the whole command line; it needs no torch."""
     parser = argparse.ArgumentParser(
         "fxpasses",
         description="Looks into PyTorch models.",

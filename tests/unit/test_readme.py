@@ -1,0 +1,61 @@
+"""The README's Python runs as it stands, its prints print what their comments say, its commands and links are there."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fxpasses.cli import make_parser
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = [ROOT / "README.md", ROOT / ".github" / "CONTRIBUTING.md"]
+
+
+def blocks(document: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", document.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+
+
+def printed_comments(source: str) -> list[str]:
+    """Returns what the comments say that the prints print, in order."""
+    return re.findall(r"^\s*print\(.*\)  # (.*)$", source, re.MULTILINE)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_the_python_runs_and_prints_what_it_says(document):
+    names: dict[str, Any] = {"__name__": document.stem}
+    for block in blocks(document, "python"):
+        output = io.StringIO()
+        with contextlib.redirect_stdout(output):
+            exec(compile(block, document.name, "exec", dont_inherit=True), names)
+        assert output.getvalue().splitlines() == printed_comments(block)
+
+
+def test_each_command_is_one_of_the_shell():
+    lines = [line for block in blocks(ROOT / "README.md", "console") for line in block.splitlines() if line[0] == "$"]
+    assert lines
+    for line in lines:
+        program, *arguments = shlex.split(line[1:])
+        assert program == "fxpasses"
+        make_parser().parse_args(arguments)
+
+
+def test_ci_finds_its_two_lines():
+    (block,) = re.findall(
+        r"^<!-- ci: install and run -->\n```bash\n(.*?)^```", DOCUMENTS[0].read_text(), re.DOTALL | re.MULTILINE
+    )
+    install, test = block.splitlines()
+    assert install.startswith("pip install .")
+    assert "pytest" in test
+    assert "ci: install and run" in (ROOT / ".ci" / "run").read_text()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(document):
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text(encoding="utf-8"))
+    assert [link for link in links if not (document.parent / link).exists()] == []
