@@ -34,4 +34,4 @@ def recorded_assignments(tracer: CaptureTracer) -> Generator[None]:
     try:
         yield
     finally:
-        nn.Module.__setattr__ = original
+        nn.Module.__setattr__ = original  # pyright: ignore[reportAttributeAccessIssue] # as above

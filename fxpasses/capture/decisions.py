@@ -16,7 +16,8 @@ from torch import fx
 _NOT_THE_MODELS_CODE = (
     str(Path(torch.__file__).parent) + os.sep,
     str(Path(__file__).parents[1]) + os.sep,
-    "<",
+    "<eval_with_key>",
+    "<string>",
 )
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
 from typing import Any, cast
 
 import torch
@@ -13,23 +13,19 @@ from torch.fx.experimental.symbolic_shapes import ShapeEnv
 from torch.fx.node import map_aggregate
 from torch.utils import _pytree as pytree
 
+from fxpasses.capture.weightless import NO_DEVICE, without_data, without_weights
+
 _CHANGES_A_SHAPE = frozenset(
-    {
-        "as_strided_",
-        "resize_",
-        "resize_as_",
-        "set_",
-        "squeeze_",
-        "swapaxes_",
-        "swapdims_",
-        "t_",
-        "transpose_",
-        "unsqueeze_",
-    }
+    {"as_strided_", "resize_", "resize_as_", "set_", "squeeze_", "swapaxes_", "swapdims_", "t_", "transpose_", "unsqueeze_"}
 )
-_CHANGES_A_CONTAINER = frozenset(
-    {"append", "clear", "extend", "insert", "pop", "popitem", "remove", "setdefault", "update"}
-)
+_CHANGES_A_CONTAINER = frozenset({"append", "clear", "extend", "insert", "pop", "popitem", "remove", "setdefault", "update"})
+
+
+def changes_a_shape(node: fx.Node) -> bool:
+    """Whether `node` may change the shape or the content of a value that other nodes refer to."""
+    if node.op == "call_method":
+        return node.target in _CHANGES_A_SHAPE or node.target in _CHANGES_A_CONTAINER
+    return node.op == "call_function" and node.target is setattr
 
 
 class _Failed:
@@ -40,14 +36,18 @@ class _Failed:
 
 
 class FakeValues:
-    """Computes the values of a graph's nodes on fake tensors: shapes, dtypes and devices, and no data.
+    """Computes the values of a graph's nodes without data: shapes, dtypes and structure.
 
     A value is computed at the first request, together with what it needs and nothing else; a graph of which
-    nobody asks anything costs nothing. Weights become fake when they are first used: none is read or copied.
-    Sizes that depend on data, as those of `nonzero`, are unknown numbers, and only a decision on one fails.
+    nobody asks anything costs nothing. No weight is read or copied.
+
+    Values are first computed on the meta device, which is fast and does not know every operation; after the first
+    one that it does not know, they are fake tensors, which are slow. With those, sizes that depend on data, as the
+    size of `nonzero`, are unknown numbers, and only a decision on one fails.
 
     Args:
         root: The module in which the targets of nodes are found.
+        weightless: Whether `root` holds no data, so that nothing has to be kept from touching it.
 
     Example:
         >>> model = nn.Sequential(nn.Linear(3, 4))
@@ -56,36 +56,31 @@ class FakeValues:
         >>> values = FakeValues(model)
         >>> for node in graph.nodes:
         ...     values.add(node)
-        >>> values.give(x, torch.empty(5, 3, device="meta"))
-        >>> tuple(values.of(linear).shape)
-        (5, 4)
+        >>> values.give(x, torch.empty(5, 3))
+        >>> values.of(linear).shape
+        torch.Size([5, 4])
     """
 
-    def __init__(self, root: nn.Module) -> None:
-        self._root = root
-        self._mode = FakeTensorMode(allow_non_fake_inputs=True, shape_env=ShapeEnv(), static_shapes=True)
-        self._order: dict[fx.Node, int] = {}
-        self._known: dict[fx.Node, Any] = {}
-        self._all_in_order = False
-        self.evaluating = False
+    def __init__(self, root: nn.Module, weightless: bool = False) -> None:
         self.constants: dict[str, torch.Tensor] = {}
+        self.evaluating = False
+        self._root = root
+        self._weightless = weightless
+        self._fake_mode: FakeTensorMode | None = None
+        self._order: dict[fx.Node, int] = {}
+        self._given: dict[fx.Node, Any] = {}
+        self._known: dict[fx.Node, Any] = {}
+        self._bare: dict[str, Any] = {}
+        self._all_in_order = False
 
     def add(self, node: fx.Node) -> None:
         """Takes note of a node; nodes are added in the order of execution."""
         self._order[node] = len(self._order)
-        if node.op == "call_method" and (node.target in _CHANGES_A_SHAPE or node.target in _CHANGES_A_CONTAINER):
-            self._all_in_order = True
-        elif node.op == "call_function" and node.target is setattr:
-            self._all_in_order = True
+        self._all_in_order = self._all_in_order or changes_a_shape(node)
 
     def give(self, node: fx.Node, value: Any) -> None:
-        """Sets the value of a placeholder; the tensors in it become fake."""
-        with self._quietly():
-            self._known[node] = self.fake(value)
-
-    def fake(self, value: Any) -> Any:
-        """Returns `value` with a fake tensor in place of each real one."""
-        return pytree.tree_map_only(torch.Tensor, self._mode.from_tensor, value)
+        """Sets the value of a placeholder; its tensors are looked at for their shape and type alone."""
+        self._given[node] = value
 
     def of(self, node: fx.Node) -> Any:
         """Returns the value of `node`.
@@ -93,20 +88,34 @@ class FakeValues:
         Raises:
             Exception: What computing it, or something that it needs, raised.
         """
-        if node not in self._known:
-            with self.active():
-                for each in self._waiting_for(node):
-                    self._known[each] = self._computed(each)
-        value = self._known[node]
+        value = self._computed(node)
+        if isinstance(value, _Failed) and self._fake_mode is None:
+            self._fake_mode = FakeTensorMode(allow_non_fake_inputs=True, shape_env=ShapeEnv(), static_shapes=True)
+            self._known.clear()
+            value = self._computed(node)
         if isinstance(value, _Failed):
             raise value.error
         return value
 
     @contextmanager
-    def active(self) -> Iterator[None]:
-        """Runs its block as a computation on fake tensors, not as traced code."""
-        with self._quietly(), self._mode:
-            yield
+    def active(self) -> Generator[None]:
+        """Runs its block as a computation on such values, not as traced code."""
+        before, self.evaluating = self.evaluating, True
+        try:
+            with ExitStack() as stack:
+                if self._fake_mode is not None:
+                    stack.enter_context(self._fake_mode)
+                if self._on_no_device():
+                    stack.enter_context(NO_DEVICE)
+                yield
+        finally:
+            self.evaluating = before
+
+    def device_of(self, node: fx.Node) -> torch.device:
+        """Returns the device on which the graph computes `node`."""
+        if self._on_no_device():
+            return self._traced_device(node)
+        return cast("torch.device", self.of(node).device)
 
     def culprit(self, node: fx.Node) -> fx.Node:
         """Returns the first node whose computation raised what the value of `node` raises."""
@@ -116,19 +125,20 @@ class FakeValues:
         same = (each for each, value in self._known.items() if isinstance(value, _Failed) and value.error is failed.error)
         return min(same, key=self._order.__getitem__)
 
-    @contextmanager
-    def _quietly(self) -> Iterator[None]:
-        """Marks the time in which modules are run for their shapes, not traced."""
-        before, self.evaluating = self.evaluating, True
-        try:
-            yield
-        finally:
-            self.evaluating = before
+    def _on_no_device(self) -> bool:
+        return self._fake_mode is None or self._weightless
+
+    def _computed(self, node: fx.Node) -> Any:
+        if node not in self._known:
+            with self.active():
+                for each in self._waiting_for(node):
+                    self._known[each] = self._attempted(each)
+        return self._known[node]
 
     def _waiting_for(self, node: fx.Node) -> list[fx.Node]:
         """Returns the nodes to compute for `node`, in order of execution."""
         if self._all_in_order:
-            return [each for each in self._order if each not in self._known]
+            return [each for each in self._order if each not in self._known and each.op != "output"]
         found = {node}
         waiting = [node]
         while waiting:
@@ -138,26 +148,33 @@ class FakeValues:
                     waiting.append(each)
         return sorted(found, key=self._order.__getitem__)
 
-    def _computed(self, node: fx.Node) -> Any:
+    def _attempted(self, node: fx.Node) -> Any:
         try:
             return self._run(node)
         except Exception as error:  # whatever it is, the one who asks for the value gets it
             return _Failed(error)
 
     def _run(self, node: fx.Node) -> Any:
+        if node.op == "placeholder":
+            return self._without_data(self._given[node])
         if node.op == "get_attr":
-            return self.fake(self._attribute(str(node.target)))
+            return self._without_data(self._found(str(node.target)))
         args = cast("tuple[Any, ...]", map_aggregate(node.args, self._argument))
         kwargs = cast("dict[str, Any]", map_aggregate(node.kwargs, self._argument))
+        if self._on_no_device() and kwargs.get("device") is not None:
+            kwargs = {**kwargs, "device": NO_DEVICE}
         if node.op == "call_function":
             return cast("Any", node.target)(*args, **kwargs)
         if node.op == "call_method":
             return getattr(args[0], str(node.target))(*args[1:], **kwargs)
         if node.op == "call_module":
-            return self._attribute(str(node.target))(*args, **kwargs)
+            # Not the module itself: hooks are the user's, and wait for data.
+            return self._module(str(node.target)).forward(*args, **kwargs)
         raise ValueError(f"the {node.op} node {node.name!r} has no value")
 
     def _argument(self, argument: Any) -> Any:
+        if isinstance(argument, torch.device) and self._on_no_device():
+            return NO_DEVICE
         if not isinstance(argument, fx.Node):
             return argument
         value = self._known[argument]
@@ -165,10 +182,46 @@ class FakeValues:
             raise value.error
         return value
 
-    def _attribute(self, path: str) -> Any:
+    def _without_data(self, value: Any) -> Any:
+        if self._on_no_device():
+            value = without_data(value)
+        if self._fake_mode is None:
+            return value
+        return pytree.tree_map_only(torch.Tensor, self._fake_mode.from_tensor, value)
+
+    def _module(self, path: str) -> Any:
+        if self._weightless or self._fake_mode is not None:
+            return self._found(path)
+        if path not in self._bare:
+            self._bare[path] = without_weights(self._found(path))
+        return self._bare[path]
+
+    def _found(self, path: str) -> Any:
         if path in self.constants:
             return self.constants[path]
         value: Any = self._root
         for name in path.split("."):
             value = getattr(value, name)
         return value
+
+    def _traced_device(self, node: fx.Node) -> torch.device:
+        """Follows a value back to where its device comes from: an argument, a weight, or a device by name."""
+        while True:
+            named = _named_device(node)
+            if named is not None:
+                return named
+            source = self._given.get(node) if node.op == "placeholder" else None
+            if node.op == "get_attr":
+                source = self._found(str(node.target))
+            tensors = [leaf for leaf in pytree.tree_leaves(source) if isinstance(leaf, torch.Tensor)]
+            if tensors or not node.all_input_nodes:
+                return tensors[0].device if tensors else torch.get_default_device()
+            node = node.all_input_nodes[0]
+
+
+def _named_device(node: fx.Node) -> torch.device | None:
+    if node.op == "call_method" and node.target in ("cpu", "cuda"):
+        return torch.device(str(node.target))
+    named = [argument for argument in (*node.args, node.kwargs.get("device")) if isinstance(argument, (torch.device, str))]
+    takes_device = "device" in node.kwargs or (node.op == "call_method" and node.target == "to")
+    return torch.device(named[0]) if named and takes_device else None

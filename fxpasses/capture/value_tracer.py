@@ -11,8 +11,9 @@ from typing import Any, cast
 import torch
 from torch import fx, nn
 
-from fxpasses.capture.decisions import Decision, Place, current_place
+from fxpasses.capture.decisions import Decision, Place, current_place, deciding
 from fxpasses.capture.fake_values import FakeValues
+from fxpasses.capture.guards import guard_set, set_guards
 from fxpasses.capture.kinds import surely_tensor
 from fxpasses.capture.leaves import tracer_options as completed
 from fxpasses.capture.modes import left_as_it_was
@@ -236,7 +237,7 @@ class ValueTracer(CaptureTracer):
 
     def device_of(self, proxy: ValueProxy) -> torch.device:
         """Returns the device of a tensor; where it is used as an argument, the graph reads it anew."""
-        device = torch.device(str(self.value_of(proxy).device))
+        device = torch.device(str(self.values.device_of(proxy.node)))
         attribute = ValueAttribute(proxy, "device")
         self._devices[id(device)] = (device, attribute)
         return device
@@ -292,8 +293,9 @@ def capture_with_values(
         >>> graph_module = capture_with_values(Halved(), torch.ones(2, 6))
         >>> graph_module(torch.ones(5, 8)).shape
         torch.Size([5, 4])
-        >>> print(guards_of(graph_module))
-        x.shape[1] > 4 is True
+        >>> from fxpasses.capture.guards import guards_of
+        >>> [guard.text for guard in guards_of(graph_module).guards]
+        ['x.shape[1] > 4']
     """
     require_module(model)
     tracer = ValueTracer(**completed(tracer_options))
@@ -306,4 +308,6 @@ def capture_with_values(
             raise
         except Exception as error:
             raise value_failure(model, error, list(tracer.module_stack.values())) from error
-    return graph_module_of(model, mode, tracer, graph)
+    graph_module = graph_module_of(model, mode, tracer, graph)
+    set_guards(graph_module, guard_set(graph_module, deciding(tracer.decisions), [each.value for each in arguments]))
+    return graph_module

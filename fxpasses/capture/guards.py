@@ -1,0 +1,217 @@
+"""Guards: what a value capture relies on, checked before the graph runs on other inputs."""
+
+from __future__ import annotations
+
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import torch
+from torch import fx
+
+from fxpasses.capture.decisions import Decision, Place
+from fxpasses.capture.expressions import COMPARISONS, expression
+from fxpasses.capture.guard_program import GuardProgram
+from fxpasses.errors import GuardError
+
+_META_KEY = "fxpasses.guards"
+_MOST_REMEMBERED = 4096
+
+
+@dataclass(frozen=True)
+class Guard:
+    """One decision that the graph relies on.
+
+    Attributes:
+        text: The decision as an expression over the graph's arguments and modules.
+        kind: The question: `bool`, `int`, `float`, `len`, `keys`, `range`, `dtype`.
+        answer: The answer at capture time.
+        place: The line of source that asked.
+        module: Path of the module whose forward was running.
+        node: Name of the deciding node in the guards' own program.
+    """
+
+    text: str
+    kind: str
+    answer: Any
+    place: Place
+    module: str
+    node: str
+
+    @classmethod
+    def of(cls, decision: Decision) -> Guard:
+        """Makes the guard of a decision."""
+        return cls(_statement(decision), decision.kind, decision.answer, decision.place, decision.module, decision.node.name)
+
+    def __str__(self) -> str:
+        if not self.place.file:
+            return self.text
+        inside = f" in {self.module!r}" if self.module else ""
+        return f"{self.text}  ({self.place}{inside}: {self.place.source})"
+
+
+@dataclass
+class GuardSet:
+    """All that one captured graph relies on.
+
+    A call with arguments of shapes and types that were seen before costs a dictionary look-up. New ones are
+    decided by computing the decisions anew on tensors without data.
+
+    Attributes:
+        arguments: Names of the graph's arguments, each with its default, if any, as a tuple of one.
+        structure: What each argument was at capture time: constants, containers and tensors, without sizes.
+        guards: The decisions.
+        program: Computes the decisions; None if there are none.
+    """
+
+    arguments: Mapping[str, tuple[Any, ...]]
+    structure: tuple[Any, ...]
+    guards: tuple[Guard, ...]
+    program: GuardProgram | None
+    _fitting: set[Any] = field(default_factory=set[Any], repr=False)
+
+    def __len__(self) -> int:
+        return len(self.guards)
+
+    def __str__(self) -> str:
+        return "\n".join(dict.fromkeys(map(str, self.guards))) or "no guards: nothing was decided on a value"
+
+    def check(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        """Raises `GuardError` unless the graph computes on these arguments what the model would."""
+        if torch.compiler.is_compiling():
+            return  # a compiler specialises and guards by itself
+        values = self._bound(args, kwargs)
+        try:
+            key = tuple([_form(value, True) for value in values])
+            if key in self._fitting:
+                return
+        except TypeError:
+            return  # symbolic sizes, or a proxy: another tracer is looking
+        self._check_structure(values)
+        self._check_decisions(values)
+        self.remember(key)
+
+    def remember(self, key: Any) -> None:
+        """Takes note of arguments that fit."""
+        if len(self._fitting) >= _MOST_REMEMBERED:
+            self._fitting.clear()
+        self._fitting.add(key)
+
+    def _bound(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Any]:
+        given = dict(zip(self.arguments, args, strict=False))
+        unknown = [name for name in kwargs if name not in self.arguments]
+        if len(args) > len(self.arguments) or unknown:
+            raise GuardError(
+                f"captured with the arguments {', '.join(self.arguments)} alone; got "
+                + (f"{', '.join(unknown)} as well" if unknown else f"{len(args)} positional ones")
+                + ". Capture with an example for each argument that is passed (example_inputs, example_kwargs)."
+            )
+        given.update(kwargs)
+        for name, default in self.arguments.items():
+            if name not in given and not default:
+                raise GuardError(f"captured with the argument {name!r}, which this call does not pass.")
+        return [given[name] if name in given else default[0] for name, default in self.arguments.items()]
+
+    def _check_structure(self, values: Sequence[Any]) -> None:
+        for name, expected, value in zip(self.arguments, self.structure, values, strict=True):
+            found = _form(value, False)
+            if found != expected:
+                raise GuardError(
+                    f"captured with {name} {_shown(expected)}; got {_shown(found)}. "
+                    "Such an argument is a constant of the graph: capture again with an example of the new form."
+                )
+
+    def _check_decisions(self, values: Sequence[Any]) -> None:
+        if self.program is None:
+            return
+        for guard in self.guards:
+            answer = self.program.answer(guard.node, guard.kind, values)
+            if isinstance(answer, Exception):
+                raise GuardError(f"captured with other sizes, and {_sizes(self.arguments, values)} does not fit: {answer}")
+            if answer is not None and answer != (guard.answer,):
+                raise GuardError(
+                    f"traced with {guard}; got {answer[0]!r} for {_sizes(self.arguments, values)}. "
+                    "Capture with example inputs of that size, or pass guards='off' to run it nevertheless."
+                )
+
+
+def guards_of(graph_module: fx.GraphModule) -> GuardSet | None:
+    """Returns the guards that a value capture attached to its graph module, or None."""
+    return cast("GuardSet | None", graph_module.meta.get(_META_KEY))
+
+
+def set_guards(graph_module: fx.GraphModule, guards: GuardSet | None) -> None:
+    """Attaches guards to a graph module; None removes them."""
+    graph_module.meta.pop(_META_KEY, None)
+    if guards is not None:
+        graph_module.meta[_META_KEY] = guards
+
+
+def guard_set(
+    graph_module: fx.GraphModule, decisions: Sequence[Decision], examples: Sequence[Any]
+) -> GuardSet:
+    """Makes the guards of a captured graph.
+
+    Args:
+        graph_module: The graph, in whose modules the decisions are computed.
+        decisions: The decisions, each once.
+        examples: The example of each placeholder.
+    """
+    placeholders = cast("list[fx.Node]", graph_module.graph.find_nodes(op="placeholder"))
+    guards = tuple(Guard.of(decision) for decision in decisions)
+    program = GuardProgram.of(graph_module, [decision.node for decision in decisions], examples) if decisions else None
+    made = GuardSet(
+        {str(node.target): tuple(node.args) for node in placeholders},
+        tuple(_form(example, False) for example in examples),
+        guards,
+        program,
+    )
+    made.remember(tuple(_form(example, True) for example in examples))
+    return made
+
+
+def _form(value: Any, with_sizes: bool) -> Any:
+    """Returns what the guards depend on in an argument, as something that can be hashed and compared."""
+    if isinstance(value, torch.Tensor):
+        return (value.shape, value.dtype) if with_sizes else torch.Tensor
+    if isinstance(value, (list, tuple)):
+        return (type(value), *[_form(each, with_sizes) for each in cast("Sequence[Any]", value)])
+    if isinstance(value, Mapping):
+        items = cast("Mapping[Any, Any]", value).items()
+        return (type(value), *[(key, _form(each, with_sizes)) for key, each in items])
+    if isinstance(value, fx.Proxy):
+        raise TypeError("a proxy has no form")
+    if hasattr(value, "__dataclass_fields__"):
+        return (type(value), *[(key, _form(each, with_sizes)) for key, each in vars(value).items()])
+    return (type(value), value)
+
+
+def _shown(form: Any) -> str:
+    if form is torch.Tensor:
+        return "a tensor"
+    kind, *rest = cast("tuple[Any, ...]", form)
+    if len(rest) == 1 and not isinstance(rest[0], tuple) and rest[0] is not torch.Tensor:
+        return f"= {rest[0]!r}"
+    return f"a {kind.__name__} of {len(rest)}"
+
+
+def _sizes(names: Mapping[str, Any], values: Sequence[Any]) -> str:
+    sized = [
+        f"{name} of shape {tuple(value.shape)} and {value.dtype}"
+        for name, value in zip(names, values, strict=True)
+        if isinstance(value, torch.Tensor)
+    ]
+    return ", ".join(sized) or "these arguments"
+
+
+def _statement(decision: Decision) -> str:
+    text = expression(decision.node)
+    if decision.kind == "bool":
+        if decision.node.target in COMPARISONS:
+            return text if decision.answer else f"not {text}"
+        return f"bool({text}) is {decision.answer}"
+    asked = f"{decision.kind}({text})" if decision.kind in ("len", "keys") else text
+    return f"{asked} == {decision.answer!r}"
+
+
