@@ -21,6 +21,7 @@ from fxpasses.feature_extraction.selection import ReturnNodes, check_selection, 
 from fxpasses.graph.values import NamedValues
 from fxpasses.manager import PassManager
 from fxpasses.passes.name_nodes import NameStyle
+from fxpasses.passes.protect_outputs import ProtectOutputs
 from fxpasses.passes.prune_to_outputs import PruneToOutputs
 
 
@@ -75,8 +76,8 @@ def create_feature_extractor(
     selection = parse_selection(return_nodes, train_return_nodes, eval_return_nodes)
     captured = capture_both(model, CaptureOptions(tracer_kwargs, concrete_args, leaf_modules, names))
     check_selection(selection, NamedValues(captured.train), NamedValues(captured.eval))
-    train = PassManager([PruneToOutputs(dict(selection.train))])(captured.train).graph_module
-    eval_ = PassManager([PruneToOutputs(dict(selection.eval))])(captured.eval).graph_module
+    train = PassManager([PruneToOutputs(dict(selection.train)), ProtectOutputs()])(captured.train).graph_module
+    eval_ = PassManager([PruneToOutputs(dict(selection.eval)), ProtectOutputs()])(captured.eval).graph_module
     if not suppress_diff_warning:
         requested = {*names_of(train), *names_of(eval_)}
         warn_of_differences(captured.diff.restricted_to(requested), "the requested values", stacklevel=2)

@@ -10,7 +10,9 @@ from torch import fx
 
 from fxpasses.errors import ArgumentTypeError, DuplicateOutputError, EmptySelectionError, UnknownNodeError
 from fxpasses.graph.calls import map_structure
+from fxpasses.graph.effects import analyze_effects
 from fxpasses.graph.facts import NAMES, Fact
+from fxpasses.graph.liveness import live_nodes
 from fxpasses.graph.meta import set_capture_record, set_name
 from fxpasses.graph.modules import drop_unused
 from fxpasses.graph.values import NamedValues
@@ -133,20 +135,11 @@ def prune_to(graph_module: fx.GraphModule, outputs: Mapping[str, object]) -> int
     output = graph.output_node()
     output.args = (cast("Any", dict(outputs)),)
     output.type = None
-    kept = _needed(_nodes_in(outputs))
+    kept = live_nodes(graph, _nodes_in(outputs), analyze_effects(graph_module))
     unneeded = [node for node in reversed(graph.nodes) if node not in kept and node.op not in ("output", "placeholder")]
     for node in unneeded:
         graph.erase_node(node)
     return len(unneeded)
-
-
-def _needed(nodes: set[fx.Node]) -> set[fx.Node]:
-    waiting, needed = list(nodes), set(nodes)
-    while waiting:
-        new = [each for each in waiting.pop().all_input_nodes if each not in needed]
-        needed.update(new)
-        waiting.extend(new)
-    return needed
 
 
 def _with_tuples_built(graph: fx.Graph, name: str, value: object) -> object:
