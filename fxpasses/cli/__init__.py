@@ -1,4 +1,4 @@
-"""The shell: lists node names, compares the modes, extracts features and draws graphs of a model.
+"""The shell: lists node names, compares the modes, extracts features, draws graphs and runs passes.
 
 This module imports nothing slow, so that `--help` and usage errors are answered at once; `commands` imports torch.
 """
@@ -27,6 +27,7 @@ examples:
   fxpasses diff inception_v3
   fxpasses extract resnet50 layer1.0.relu layer4 --weights DEFAULT --image photo.jpg --out features.safetensors
   fxpasses draw resnet18 layer1 --out layer1.dot
+  fxpasses run "name-nodes, prune-to-outputs{layer3=c4}" resnet50
 """
 
 
@@ -95,11 +96,20 @@ def make_parser() -> argparse.ArgumentParser:
     draw = _command(commands, "draw", "draw a model's graph, colored by mode, or the part of it that some values need")
     draw.add_argument("names", metavar="NAME", nargs="*", help="values to draw the computation of; without one, all")
     draw.add_argument("--out", type=Path, required=True, help="a .dot (Graphviz) or .json (networkx) file to write")
+
+    run = _command(
+        commands, "run", "run a pipeline of passes over a model's graph, and report what each did", "pipeline"
+    )
+    run.add_argument("--mode", choices=("train", "eval"), default="eval", help="default: eval")
+    run.add_argument("--code", action="store_true", help="print the code of the resulting graph, not the report")
+    run.add_argument("--json", action="store_true", help="print JSON")
     return parser
 
 
-def _command(commands: Any, name: str, summary: str) -> argparse.ArgumentParser:
+def _command(commands: Any, name: str, summary: str, *first: str) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(name, help=summary, description=summary)
+    for argument in first:
+        parser.add_argument(argument, metavar=argument.upper(), help="passes as text, in the order of running")
     parser.add_argument("model", metavar="MODEL", help="a torchvision name, or package.module:name")
     parser.add_argument(
         "--leaf",

@@ -15,6 +15,7 @@ from fxpasses.cli.models import find_leaf_modules, find_model
 from fxpasses.cli.output import check_tensor_file, print_json, print_table, write_graph, write_tensors
 from fxpasses.errors import RequestError, UnknownNodeError
 from fxpasses.feature_extraction import DualGraphModule, create_feature_extractor, get_graph_node_names
+from fxpasses.manager import PassManager
 from fxpasses.passes.diff_modes import DiffModes, diff_as_networkx
 from fxpasses.passes.name_nodes import NameNodes
 
@@ -34,7 +35,7 @@ def _names(arguments: Namespace) -> None:
 
 
 def _diff(arguments: Namespace) -> None:
-    train, eval_ = _captured(find_model(arguments.model, compute=False), arguments.leaf)
+    train, eval_ = _named(find_model(arguments.model, compute=False), arguments.leaf)
     diff = DiffModes(eval_).call(train).diff
     columns = ("name", "status", "train", "eval")
     rows = [{column: getattr(change, column) for column in columns} for change in diff.changes]
@@ -66,18 +67,47 @@ def _draw(arguments: Namespace) -> None:
         extractor = _extractor(model, arguments, return_nodes=arguments.names)
         train, eval_ = extractor.train_graph, extractor.eval_graph
     else:
-        train, eval_ = (graph_module.graph for graph_module in _captured(model, arguments.leaf))
+        train, eval_ = (graph_module.graph for graph_module in _named(model, arguments.leaf))
     write_graph(diff_as_networkx(train, eval_), arguments.out)
 
 
-COMMANDS: dict[str, Callable[[Namespace], None]] = {"names": _names, "diff": _diff, "extract": _extract, "draw": _draw}
+def _run(arguments: Namespace) -> None:
+    pipeline = PassManager.parse(arguments.pipeline)
+    model = find_model(arguments.model, compute=False)
+    result = pipeline.call(_captured(model, arguments.leaf, arguments.mode))
+    if arguments.code:
+        return print(result.graph_module.code.strip())
+    if arguments.json:
+        return print(result.report.to_json())
+    counts = ("added", "removed", "replaced", "edited")
+    rows = [
+        [
+            "  " * len(each.position) + each.name,
+            f"{1000 * each.seconds:.1f}",
+            *(str(getattr(each, count)) for count in counts),
+        ]
+        for each in result.report
+    ]
+    return print_table(("pass", "ms", *counts), rows)
 
 
-def _captured(model: nn.Module, leaves: Iterable[str]) -> tuple[fx.GraphModule, fx.GraphModule]:
-    """Returns the named graphs of training and of evaluation mode."""
+COMMANDS: dict[str, Callable[[Namespace], None]] = {
+    "names": _names,
+    "diff": _diff,
+    "extract": _extract,
+    "draw": _draw,
+    "run": _run,
+}
+
+
+def _captured(model: nn.Module, leaves: Iterable[str], mode: str) -> fx.GraphModule:
     options = {"leaf_modules": find_leaf_modules(model, leaves)}
-    train, eval_ = (capture_symbolic(model, training=mode, tracer_options=options) for mode in (True, False))
-    return NameNodes()(train).graph_module, NameNodes()(eval_).graph_module
+    return capture_symbolic(model, training=mode == "train", tracer_options=options)
+
+
+def _named(model: nn.Module, leaves: Iterable[str]) -> list[fx.GraphModule]:
+    """Returns the graphs of training and of evaluation mode, named."""
+    return [NameNodes().call(_captured(model, leaves, mode)).graph_module for mode in ("train", "eval")]
 
 
 def _extractor_for_mode(model: nn.Module, arguments: Namespace) -> DualGraphModule:

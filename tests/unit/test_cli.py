@@ -286,6 +286,28 @@ def test_draw_needs_a_known_suffix(fail):
     assert ".dot" in fail("draw", "tiny_models:Tiny", "--out", "tiny.png")
 
 
+# run
+
+
+def test_run_reports_what_each_pass_did(run):
+    pipeline = "name-nodes, prune-to-outputs{conv=c}"
+    report = [line.split() for line in run("run", pipeline, "tiny_models:Tiny", "--mode", "train").splitlines()]
+    assert report[0] == ["pass", "ms", "added", "removed", "replaced", "edited"]
+    assert [(row[0], row[3]) for row in report[1:]] == [
+        ("pipeline", "3"),
+        ("name-nodes", "0"),
+        ("prune-to-outputs", "3"),
+    ]
+    tree = json.loads(run("run", pipeline, "tiny_models:Tiny", "--json"))
+    assert [child["removed"] for child in tree["children"]] == [0, 2]
+
+
+def test_run_prints_the_code(run):
+    code = run("run", "name-nodes, prune-to-outputs{conv=c}", "tiny_models:Tiny", "--code")
+    assert "return {'c': conv}" in code
+    assert "norm" not in code
+
+
 # what is asked wrongly
 
 
@@ -298,6 +320,9 @@ def test_draw_needs_a_known_suffix(fail):
         (("names", "tiny_models:number"), "neither is an nn.Module nor makes one"),
         (("names", "absent_module:Tiny"), "no Python module 'absent_module'"),
         (("names", "raft_small"), "cannot be traced"),
+        (("run", "name-node", "tiny_models:Tiny"), "Did you mean name-nodes"),
+        (("run", "prune-to-outputs{conv=c}", "tiny_models:Tiny"), "needs the fact 'names'"),
+        (("run", "name-nodes, prune-to-outputs{conw=c}", "tiny_models:Tiny"), "'conv'"),
         (("names", "alexnet", "--leaf", "Conv3d"), "Conv2d"),
         (("extract", "tiny_models:Tiny", "convv"), "Near names: 'conv'"),
         (("extract", "tiny_models:Tiny", "convv"), "fxpasses names tiny_models:Tiny --mode both"),
