@@ -31,11 +31,28 @@ FACTORIES = (
 NEW_EVERY_TIME = frozenset({"empty", "empty_strided", "rand", "randint", "randn", "randperm"})
 """Factories whose result is another one at each call, so that it must not become a constant."""
 
+COMPILER_MARKS = ("mark_dynamic", "mark_static", "mark_static_address", "maybe_mark_dynamic")
 
-def shims(tracer: ValueTracer) -> dict[str, Callable[..., Any]]:
-    """Returns the replacements for names of the torch module."""
-    replacements = {name: _factory(tracer, name, getattr(torch, name)) for name in FACTORIES}
-    return {**replacements, "is_tensor": lambda obj: isinstance_of_value(obj, torch.Tensor)}
+
+def shims(tracer: ValueTracer) -> list[tuple[dict[str, Any], dict[str, Callable[..., Any]]]]:
+    """Returns the namespaces of torch in which names are to be replaced, each with the replacements."""
+    factories = {name: _factory(tracer, name, getattr(torch, name)) for name in FACTORIES}
+    replacements = [(vars(torch), {**factories, "is_tensor": lambda obj: isinstance_of_value(obj, torch.Tensor)})]
+    dynamo = sys.modules.get("torch._dynamo")
+    if dynamo is not None:
+        marks = {name: _mark(getattr(dynamo, name)) for name in COMPILER_MARKS if hasattr(dynamo, name)}
+        replacements.append((vars(dynamo), marks))
+    return replacements
+
+
+def _mark(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns a function that marks tensors for a compiler, and does nothing to a proxy."""
+
+    @functools.wraps(original)
+    def mark(value: Any, *args: Any, **kwargs: Any) -> Any:
+        return None if builtins.isinstance(value, ValueProxy) else original(value, *args, **kwargs)
+
+    return mark
 
 
 def isinstance_of_value(obj: Any, classes: Any) -> bool:

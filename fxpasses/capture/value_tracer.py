@@ -19,6 +19,7 @@ from fxpasses.capture.leaves import tracer_options as completed
 from fxpasses.capture.modes import left_as_it_was
 from fxpasses.capture.patching import one_capture_at_a_time, replaced
 from fxpasses.capture.proxies import PLAIN_OPERATOR
+from fxpasses.capture.rebuilt import take_apart
 from fxpasses.capture.shims import RecordsRealReceivers, isinstance_of_value, shims, traced_namespaces
 from fxpasses.capture.signature import Argument, bound_arguments, called, is_constant, placeholder_default, with_proxies
 from fxpasses.capture.symbolic import graph_module_of, require_module
@@ -73,7 +74,8 @@ class ValueTracer(CaptureTracer):
         self.values.constants = self.constants
         with ExitStack() as stack:
             stack.enter_context(one_capture_at_a_time())
-            stack.enter_context(replaced({0: vars(torch)}, shims(self)))
+            for namespace, entries in shims(self):
+                stack.enter_context(replaced({0: namespace}, entries))
             stack.enter_context(replaced(traced_namespaces(model), {"isinstance": isinstance_of_value}))
             stack.enter_context(RecordsRealReceivers(self))
             return self.trace(model)
@@ -123,7 +125,17 @@ class ValueTracer(CaptureTracer):
         if isinstance(a, dict) and hasattr(a, "__dataclass_fields__"):
             fields = {key: self.create_arg(value) for key, value in cast("dict[str, Any]", a).items()}
             return self.create_node("call_function", type(a), (), fields)
-        return super().create_arg(a)
+        try:
+            return super().create_arg(a)
+        except NotImplementedError:
+            return self._object_node(a)
+
+    def _object_node(self, a: Any) -> fx.Node:
+        parts = take_apart(a, lambda leaf: isinstance(leaf, fx.Proxy))
+        if parts is None:
+            raise NotImplementedError(f"an object of type {type(a).__name__} that holds no value of the graph")
+        make, proxies = parts
+        return self.create_node("call_function", make, tuple(self.create_arg(proxy) for proxy in proxies), {})
 
     def augmented(self, target: Callable[..., Any], proxy: fx.Proxy, other: Any) -> fx.Proxy:
         """Records `proxy <op>= other`, in place on tensors and lists alone."""
