@@ -7,6 +7,7 @@ from fxpasses.manager.execution import PipelineResult
 from fxpasses.manager.instrument import Instrument, Step
 from fxpasses.manager.names import pass_name
 from fxpasses.manager.pass_manager import PassManager
+from fxpasses.manager.repeat import Repeat
 from fxpasses.manager.report import Report
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "PassManager",
     "PassResult",
     "PipelineResult",
+    "Repeat",
     "Report",
     "Step",
     "pass_name",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
-from typing import NoReturn
+from typing import ClassVar, NoReturn
 
 from torch import fx
 
@@ -33,7 +33,15 @@ class PipelineResult(PassResult):
 
 
 class Composite(Pass):
-    """A pass made of passes. Alone it is a transaction; inside another one it is a part of that one's."""
+    """A pass made of passes. Alone it is a transaction; inside another one it is a part of that one's.
+
+    Attributes:
+        text_name: How the text of a pipeline calls it.
+        passes: The passes inside.
+    """
+
+    text_name: ClassVar[str]
+    passes: tuple[PassLike, ...]
 
     def call(self, graph_module: fx.GraphModule) -> PipelineResult:
         """Runs the passes on `graph_module`, as one transaction.

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from torch import fx
 
-from fxpasses.errors import ArgumentTypeError
-from fxpasses.manager.contract import PassLike, PassResult
+from fxpasses.manager.contract import PassLike
 from fxpasses.manager.execution import Composite, Execution, PipelineResult
 from fxpasses.manager.instrument import Instrument
-from fxpasses.manager.needs import Placed, enumerated
-from fxpasses.manager.report import Report
+from fxpasses.manager.needs import Placed
+from fxpasses.manager.repeat import Repeat
+from fxpasses.manager.sequence import checked_passes, placed_in, run_in_order
+from fxpasses.manager.text import read
+from fxpasses.manager.text_passes import pass_of, text_of_pass
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,8 @@ class PassManager(Composite):
         (True, ['name-nodes'])
     """
 
+    text_name: ClassVar[str] = "pipeline"
+
     passes: tuple[PassLike, ...]
     instruments: tuple[Instrument, ...] = field(default=(), compare=False, repr=False)
 
@@ -41,6 +46,29 @@ class PassManager(Composite):
         """Takes the passes in the order in which they run."""
         object.__setattr__(self, "passes", checked_passes(type(self).__name__, passes))
         object.__setattr__(self, "instruments", tuple(instruments))
+
+    @classmethod
+    def parse(cls, text: str, *, instruments: Iterable[Instrument] = ()) -> PassManager:
+        """Reads a pipeline from its text, as `str` writes it; `fxpasses.manager.text` has the grammar.
+
+        Raises:
+            PipelineSyntaxError: The text is malformed, or names a pass or an option that does not exist.
+
+        Example:
+            >>> manager = PassManager.parse("repeat{limit=3}(fxpasses.passes.name_nodes.NameNodes)")
+            >>> manager.passes
+            (Repeat(passes=(NameNodes(style='exact'),), limit=3),)
+        """
+        composites = {"pipeline": cls, "repeat": Repeat}
+        return cls([pass_of(each, composites) for each in read(text)], instruments=instruments)
+
+    def __str__(self) -> str:
+        """Writes the pipeline as text; what no text stands for is marked by `<>`."""
+        return ", ".join(map(text_of_pass, self.passes))
+
+    def instrumented(self, *instruments: Instrument) -> PassManager:
+        """Returns the same pipeline with these instruments after those that it has."""
+        return type(self)(self.passes, instruments=(*self.instruments, *instruments))
 
     def placed(self, prefix: tuple[int, ...]) -> Iterator[Placed]:
         """Yields every pass inside, nested ones too, in the order of running."""
@@ -57,48 +85,3 @@ class PassManager(Composite):
             instrument.after_pipeline(result.graph_module)
         execution.instruments = outer
         return result
-
-
-def checked_passes(owner: str, passes: Iterable[PassLike]) -> tuple[PassLike, ...]:
-    """Returns the passes as a tuple.
-
-    Raises:
-        ArgumentTypeError: One of them cannot be called, or is a class that was not instantiated.
-    """
-    found = tuple(passes)
-    for index, pass_ in enumerate(found):
-        hint = f"Did you mean {pass_.__name__}()?" if isinstance(pass_, type) else ""
-        if not callable(pass_) or hint:
-            raise ArgumentTypeError(
-                f"{owner}: entry {index} of {len(found)} is {pass_!r}, which is no pass. "
-                + (hint or "Give a pass, or any function that takes a graph module and returns a PassResult.")
-            )
-    return found
-
-
-def placed_in(passes: Iterable[PassLike], prefix: tuple[int, ...]) -> Iterator[Placed]:
-    """Yields the passes with their places, those of nested pipelines in place of the pipeline."""
-    for placed in enumerated(passes, prefix):
-        if isinstance(placed.pass_, Composite):
-            yield from placed.pass_.placed(placed.position)
-        else:
-            yield placed
-
-
-def run_in_order(
-    execution: Execution,
-    passes: Iterable[PassLike],
-    graph_module: fx.GraphModule,
-    position: tuple[int, ...],
-    name: str,
-) -> PipelineResult:
-    """Runs passes one after the other, each on what the one before returned."""
-    results: list[PassResult] = []
-    reports: list[Report] = []
-    for placed in enumerated(passes, position):
-        result, report = execution.step(placed.pass_, graph_module, placed.position)
-        results.append(result)
-        reports.append(report)
-        graph_module = result.graph_module
-    report = Report.of_children(name, position, tuple(reports))
-    return PipelineResult(graph_module, report.changed, results=tuple(results), report=report)
