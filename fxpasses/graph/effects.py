@@ -160,7 +160,11 @@ class _Analysis:
             state=resolve(NOWHERE.union(*self._state.values())),
             inputs=resolve(NOWHERE.union(*self._inputs)),
             kinds=self._kinds,
-            **{role: frozenset(nodes) for role, nodes in self._roles.items()},
+            shape_readers=self._of_role("shape_readers"),
+            reshapes=self._of_role("reshapes"),
+            random=self._of_role("random"),
+            checks=self._of_role("checks"),
+            ambient=self._of_role("ambient"),
         )
 
     def _visit(self, node: fx.Node) -> None:
@@ -206,6 +210,9 @@ class _Analysis:
         ):
             if holds:
                 self._roles.setdefault(role, set()).add(node)
+
+    def _of_role(self, role: str) -> frozenset[fx.Node]:
+        return frozenset(self._roles.get(role, ()))
 
     def _result(self, node: fx.Node, behaviour: Behaviour) -> Storages:
         # Adding tensors makes a tensor; adding what may be lists makes a list that holds the same items.

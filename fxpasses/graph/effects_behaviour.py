@@ -107,7 +107,9 @@ def argument(args: Sequence[object], kwargs: Mapping[str, object], position: int
     return value if is_known(value) else UNKNOWN
 
 
-def flag(args: Sequence[object], kwargs: Mapping[str, object], position: int, name: str, default: object) -> bool | None:
+def flag(
+    args: Sequence[object], kwargs: Mapping[str, object], position: int, name: str, default: object
+) -> bool | None:
     """Returns whether an argument is true, or None if that cannot be seen."""
     value = argument(args, kwargs, position, name, default)
     return None if isinstance(value, Unknown) else bool(value)

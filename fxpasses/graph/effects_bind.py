@@ -38,7 +38,9 @@ def bind(
     positional = [each.arg for each in (*spec.posonlyargs, *spec.args)]
     keyword_only = [each.arg for each in spec.kwonlyargs]
     if spread:
-        return _bind_anything(spec, [*positional, *keyword_only], join([*args, *kwargs.values(), NUMBER]), container, site)
+        return _bind_anything(
+            spec, [*positional, *keyword_only], join([*args, *kwargs.values(), NUMBER]), container, site
+        )
     names = _defaults(function, positional)
     names.update(zip(positional, args, strict=False))
     names.update({key: value for key, value in kwargs.items() if key in positional or key in keyword_only})

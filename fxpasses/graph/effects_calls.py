@@ -7,7 +7,7 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import FunctionType, MethodType, ModuleType
+from types import CellType, FunctionType, MethodType, ModuleType
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -87,7 +87,9 @@ class Loop:
 class Frame:
     """A function in the middle of being read; `names` is None where the code cannot be reached."""
 
-    function: FunctionType
+    globals: Mapping[str, object]
+    closure: Mapping[str, CellType]
+    first_parameter: str | None
     site: object
     depth: int
     names: Names | None
@@ -207,7 +209,10 @@ class Calls(ABC):
             raise Unreadable(f"{function!r} cannot be followed")
         definition = definition_of(function)
         names = bind(function, definition, arguments.args, arguments.kwargs, arguments.spread, self._container, site)
-        frame = Frame(function, site, depth + 1, names)
+        code = function.__code__
+        closure = dict(zip(code.co_freevars, function.__closure__ or (), strict=True))
+        first_parameter = code.co_varnames[0] if code.co_argcount else None
+        frame = Frame(function.__globals__, closure, first_parameter, site, depth + 1, names)
         self.run(frame, definition.body)
         ends = [] if frame.names is None else [value_of_constant(None)]
         return join([*frame.returned, *ends]) if frame.returned or ends else NUMBER
@@ -273,7 +278,9 @@ class Calls(ABC):
             return value_of_constant(getattr(constant, name)) if hasattr(constant, name) else Value()
         if isinstance(constant, type):
             return self._class_attribute(constant, owner, name, site)
-        kind = "none" if owner.kind == "none" else kind_of_attribute(name, "tensor" if owner.kind == "tensor" else "any")
+        kind = (
+            "none" if owner.kind == "none" else kind_of_attribute(name, "tensor" if owner.kind == "tensor" else "any")
+        )
         return NUMBER if kind == "none" else Value(owner.regions, kind)
 
     def _module_attribute(self, module: nn.Module, owner: Value, name: str, site: object, depth: int) -> Value:

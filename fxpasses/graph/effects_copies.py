@@ -6,14 +6,15 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, fx
+from torch._jit_internal import is_scripting
 from torch.utils import _pytree as pytree
 
 from fxpasses.errors import UnselectableValueError
 from fxpasses.graph.edit import insert_after
 from fxpasses.graph.effects_behaviour import Kind
 
-_SHARED = (bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device, torch.Size, slice, range)
-_SHARED += (torch.SymInt, torch.SymFloat, torch.SymBool)
+_NUMBERS = (bool, int, float, complex, torch.SymInt, torch.SymFloat, torch.SymBool)
+_SHARED = (*_NUMBERS, str, bytes, type(None), torch.dtype, torch.device, torch.Size, slice, range)
 
 
 def insert_copy(node: fx.Node, kind: Kind, *, after: fx.Node | None = None) -> fx.Node:
@@ -42,14 +43,14 @@ def insert_copy(node: fx.Node, kind: Kind, *, after: fx.Node | None = None) -> f
 
 def clone_each(values: list[Tensor]) -> list[Tensor]:
     """Returns clones of some tensors, in a container of the same type."""
-    if torch.jit.is_scripting():
+    if is_scripting():
         return [value.clone() for value in values]
     return _clone_tensors(values)
 
 
 def clone_value(value: Tensor) -> Tensor:
     """Returns `value`, whatever it is, with each tensor in it cloned; a scripted graph can only pass a tensor."""
-    if torch.jit.is_scripting():
+    if is_scripting():
         return value.clone()
     return _clone_tensors(value)
 

@@ -21,8 +21,9 @@ from fxpasses.graph.effects_schema import written_arguments
 from fxpasses.graph.effects_storages import NOWHERE, Storages, StorageTable
 from fxpasses.graph.snapshot import ModuleSnapshot
 
-_PLAIN = (bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device, torch.layout, torch.memory_format)
-_PLAIN += (torch.SymInt, torch.SymFloat, torch.SymBool, slice, range, type(Ellipsis))
+_NUMBERS = (bool, int, float, complex, torch.SymInt, torch.SymFloat, torch.SymBool)
+_TYPES = (torch.dtype, torch.device, torch.layout, torch.memory_format)
+_PLAIN = (*_NUMBERS, *_TYPES, str, bytes, type(None), slice, range, type(Ellipsis))
 
 
 @dataclass
@@ -55,7 +56,7 @@ def observe(graph_module: fx.GraphModule, example_inputs: Sequence[object]) -> O
         snapshot = ModuleSnapshot.take(graph_module)
         try:
             return _observe(graph_module, example_inputs, make_way())
-        except Exception:  # noqa: BLE001, S112 - whatever the model's own code raises, the static answer holds
+        except Exception:
             continue
         finally:
             snapshot.restore()
@@ -100,7 +101,10 @@ def _observe(graph_module: fx.GraphModule, example_inputs: Sequence[object], way
             stand_ins[id(value)] = way.convert(value.detach())
         return stand_ins[id(value)]
 
-    named = (*graph_module.named_parameters(remove_duplicate=False), *graph_module.named_buffers(remove_duplicate=False))
+    named = (
+        *graph_module.named_parameters(remove_duplicate=False),
+        *graph_module.named_buffers(remove_duplicate=False),
+    )
     state = {name: cast("torch.Tensor", convert(tensor)) for name, tensor in named}
     inputs = [pytree.tree_map(convert, value) for value in example_inputs]
     recorder = _Recorder(way, state.values())
@@ -119,9 +123,7 @@ def _observe(graph_module: fx.GraphModule, example_inputs: Sequence[object], way
 class _Run(fx.Interpreter):
     """Runs the graph, and tells the recorder which node is running and what it returned."""
 
-    def __init__(
-        self, graph_module: fx.GraphModule, recorder: _Recorder, convert: Callable[[object], object]
-    ) -> None:
+    def __init__(self, graph_module: fx.GraphModule, recorder: _Recorder, convert: Callable[[object], object]) -> None:
         super().__init__(graph_module, garbage_collect_values=False)
         self._recorder = recorder
         self._convert = convert
@@ -147,6 +149,7 @@ class _Recorder(TorchDispatchMode):
         self._way = way
         self._table = StorageTable()
         self._state = NOWHERE.union(*(self._table.of_tensor(tensor) for tensor in state))
+        self._seen = set(self._state)
         self._inputs: Storages = NOWHERE
         self._storages: dict[fx.Node, Storages] = {}
         self._kinds: dict[fx.Node, Kind] = {}
@@ -168,6 +171,7 @@ class _Recorder(TorchDispatchMode):
         tensors = [part for part in parts if isinstance(part, torch.Tensor)]
         self._storages[node] = NOWHERE.union(*(self._table.of_tensor(tensor) for tensor in tensors))
         self._kinds[node] = _kind_of(value, len(tensors), len(parts))
+        self._seen |= self._storages[node]
         if node.op == "placeholder":
             self._inputs |= self._storages[node]
         if node.op == "get_attr":
@@ -176,7 +180,7 @@ class _Recorder(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Runs an operator, and notes what it does."""
         kwargs = kwargs or {}
-        written = list(_tensors_in(written_arguments(func, args, kwargs))) if isinstance(func, OpOverload) else []
+        written = list(_tensors_in([*written_arguments(func, args, kwargs)])) if isinstance(func, OpOverload) else []
         if not all(self._way.is_without_data(tensor) for tensor in written):
             raise _CannotObserve(f"{func} would write into a tensor that has data")
         result = func(*args, **kwargs)
@@ -185,24 +189,25 @@ class _Recorder(TorchDispatchMode):
         return result
 
     def _note(self, node: fx.Node, func: Any, written: list[torch.Tensor], read: Iterable[torch.Tensor]) -> None:
-        for tensor in written:
-            self._writes.setdefault(node, set()).update(self._table.of_tensor(tensor))
+        # What an operation makes inside of itself, and writes, is nobody else's.
+        old = {storage for tensor in written for storage in self._table.of_tensor(tensor)} & self._seen
+        if old:
+            self._writes.setdefault(node, set()).update(old)
         for tensor in read if self._state else ():
             self._reads.setdefault(node, set()).update(self._table.of_tensor(tensor) & self._state)
         if torch.Tag.nondeterministic_seeded in func.tags:
             self._random.add(node)
-        if torch.Tag.inplace_view in func.tags:
+        if old and torch.Tag.inplace_view in func.tags:
             self._reshapes.add(node)
 
     def result(self) -> Observed:
         """Returns all that was noted."""
-        born = self._state.union(*self._storages.values())
-        writes = {node: frozenset(storages) & born for node, storages in self._writes.items()}
+        writes = {node: frozenset(storages) for node, storages in self._writes.items()}
         written = NOWHERE.union(*writes.values())
         reads = {node: frozenset(storages) & written for node, storages in self._reads.items()}
         return Observed(
             storages=self._storages,
-            writes={node: storages for node, storages in writes.items() if storages},
+            writes=writes,
             state_reads={node: storages for node, storages in reads.items() if storages},
             kinds=self._kinds,
             reshapes=frozenset(self._reshapes),

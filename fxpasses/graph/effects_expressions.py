@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import builtins
 from collections.abc import Callable, Iterator, Mapping
-from types import CellType
 from typing import Any
 
 from fxpasses.graph.effects_behaviour import UNKNOWN
@@ -42,12 +41,10 @@ class Expressions(Calls):
         """A name: local, of an outer function, global, or built in."""
         if frame.names is not None and node.id in frame.names:
             return frame.names[node.id]
-        function = frame.function
-        if node.id in function.__code__.co_freevars:
-            cell: CellType = (function.__closure__ or ())[function.__code__.co_freevars.index(node.id)]
-            return value_of_constant(cell.cell_contents)
-        if node.id in function.__globals__:
-            return value_of_constant(function.__globals__[node.id])
+        if node.id in frame.closure:
+            return value_of_constant(frame.closure[node.id].cell_contents)
+        if node.id in frame.globals:
+            return value_of_constant(frame.globals[node.id])
         if hasattr(builtins, node.id):
             return value_of_constant(getattr(builtins, node.id))
         raise Unreadable(f"the name {node.id} is not defined")
@@ -88,12 +85,10 @@ class Expressions(Calls):
         return self.call_method(owner, node.func.attr, arguments, site)
 
     def _super(self, frame: Frame) -> Value:
-        free = frame.function.__code__.co_freevars
-        first = frame.function.__code__.co_varnames[:1]
-        if "__class__" not in free or not first or frame.names is None:
+        owner = (frame.names or {}).get(frame.first_parameter or "")
+        if "__class__" not in frame.closure or owner is None:
             raise Unreadable("super() outside of a method")
-        cls = (frame.function.__closure__ or ())[free.index("__class__")].cell_contents
-        return Value(frame.names[first[0]].regions, "any", Super(cls, frame.names[first[0]]))
+        return Value(owner.regions, "any", Super(frame.closure["__class__"].cell_contents, owner))
 
     def _arguments(self, frame: Frame, node: ast.Call) -> Arguments:
         args: list[Value] = []

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import torch
 from torch import nn
+from torch._jit_internal import is_scripting
 
 from fxpasses.graph.effects_memory import Region, Value, item_of, value_of_constant
 
@@ -73,15 +74,16 @@ def _is_number(value: Value) -> bool:
 
 def fold_call(target: object, args: Sequence[Value], kwargs: Mapping[str, Value]) -> Value | None:
     """Returns the result of a builtin on constants, or None if it is not known."""
-    if target is torch.jit.is_scripting:
+    if target is is_scripting:
         return value_of_constant(False)
     if target is isinstance and len(args) == 2:
         return _fold_isinstance(*args)
-    if target not in _FOLDABLE or kwargs or not args or not all(_is_foldable(each) for each in args):
+    is_foldable = any(target is each for each in _FOLDABLE) and args and not kwargs
+    if not is_foldable or not all(_is_foldable(each) for each in args):
         return None
     try:
         result = cast("Callable[..., Any]", target)(*(each.constant for each in args))
-        result = _all_of(result) if target in _ITERATES else result
+        result = _all_of(result) if any(target is each for each in _ITERATES) else result
     except (TypeError, ValueError):
         return None
     regions = frozenset[Region]().union(*(each.regions for each in args))

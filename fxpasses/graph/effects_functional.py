@@ -21,7 +21,10 @@ _DROPOUTS = frozenset(
 )
 _REARRANGEMENTS = frozenset("pixel_shuffle pixel_unshuffle channel_shuffle native_channel_shuffle".split())
 _RANDOM = frozenset("gumbel_softmax fractional_max_pool2d fractional_max_pool3d".split())
-_RANDOM_WITH_DROPOUT = {"scaled_dot_product_attention": (4, "dropout_p"), "multi_head_attention_forward": (9, "dropout_p")}
+_RANDOM_WITH_DROPOUT = {
+    "scaled_dot_product_attention": (4, "dropout_p"),
+    "multi_head_attention_forward": (9, "dropout_p"),
+}
 
 Args = Sequence[object]
 Kwargs = Mapping[str, object]
@@ -54,7 +57,9 @@ def behaviour_of_functional(name: str, function: Callable[..., Any], args: Args,
 def _dropout(
     function: Callable[..., Any], args: Args, kwargs: Kwargs, first: frozenset[int | str], inplace: bool | None
 ) -> Behaviour:
-    drops = _flag_of(function, "training", args, kwargs) is not False and _flag_of(function, "p", args, kwargs) is not False
+    drops = (
+        _flag_of(function, "training", args, kwargs) is not False and _flag_of(function, "p", args, kwargs) is not False
+    )
     writes = first if drops and inplace is not False else frozenset[int | str]()
     return Behaviour(writes=writes, returns=first, kind="tensor", random=drops)
 

@@ -14,8 +14,8 @@ from types import ModuleType
 from typing import Any, NamedTuple, cast
 
 import torch
-from torch import fx
 from torch._ops import OpOverload, OpOverloadPacket
+from torch.fx import node as fx_node
 
 from fxpasses.graph.effects_behaviour import (
     CHECK,
@@ -87,13 +87,15 @@ def _of_operator(target: OpOverload, args: Args, kwargs: Kwargs) -> Behaviour:
     if _is_ambient(target, name):
         return Behaviour(ambient=True)
     behaviour = facts_of_overload(target).behaviour(args, kwargs)
-    outs = [key_at(args, kwargs, index, each.name) for index, each in enumerate(target._schema.arguments) if each.is_out]
+    outs = [
+        key_at(args, kwargs, index, each.name) for index, each in enumerate(target._schema.arguments) if each.is_out
+    ]
     written = frozenset[int | str]().union(*outs)
     return behaviour.also(writes=written, returns=written)
 
 
 def _is_ambient(target: object, name: str) -> bool:
-    declared = cast("set[object]", getattr(fx.node, "_side_effectful_functions", set[object]()))
+    declared = cast("set[object]", getattr(fx_node, "_side_effectful_functions", set[object]()))
     return any(word in name for word in _AMBIENT_WORDS) or (target in declared and not is_in_place_name(name))
 
 
@@ -149,10 +151,11 @@ def _places() -> Mapping[object, _Place]:
 
 
 def _owners() -> Iterator[tuple[str, object]]:
-    yield "", torch._C._VariableFunctions
+    builtin = cast("Any", torch._C)
+    yield "", builtin._VariableFunctions
     yield "", torch.functional
     yield "functional", torch.nn.functional
-    yield "functional", torch._C._nn
+    yield "functional", builtin._nn
     yield "init", torch.nn.init
     yield "linalg_", torch.linalg
     yield "special_", torch.special

@@ -23,8 +23,8 @@ STATE_REGION: Final = 0
 ValueKind = Kind | Literal["container"]
 """What a value is; a container is one that the code being read made itself."""
 
-_CONSTANT_TYPES = (bool, int, float, complex, str, bytes, type(None), type(Ellipsis), slice, type)
-_CONSTANT_TYPES += (torch.dtype, torch.device, torch.memory_format, torch.layout)
+_TORCH_TYPES = (torch.dtype, torch.device, torch.memory_format, torch.layout)
+_CONSTANT_TYPES = (bool, int, float, complex, str, bytes, type(None), type(Ellipsis), slice, type, *_TORCH_TYPES)
 _CODE_TYPES = (FunctionType, BuiltinFunctionType, ModuleType, torch._ops.OpOverload, torch._ops.OpOverloadPacket)
 
 
@@ -144,7 +144,9 @@ def is_plain_tuple(constant: object) -> bool:
 def join(values: Iterable[Value]) -> Value:
     """Returns a value that stands for any of some; there must be one at least."""
     first, *others = values
-    if all(each.regions == first.regions and each.kind == first.kind and each.constant is first.constant for each in others):
+    if all(
+        each.regions == first.regions and each.kind == first.kind and each.constant is first.constant for each in others
+    ):
         return first
     regions = first.regions.union(*(each.regions for each in others))
     return Value(regions, first.kind if all(each.kind == first.kind for each in others) else "any")

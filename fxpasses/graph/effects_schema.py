@@ -24,7 +24,9 @@ _RETURNS_ANY = frozenset(
 )
 """The same for operators that may return any of their arguments."""
 
-_RUNNING_STATISTICS = frozenset(["batch_norm", "native_batch_norm", "cudnn_batch_norm", "miopen_batch_norm", "instance_norm"])
+_RUNNING_STATISTICS = frozenset(
+    ["batch_norm", "native_batch_norm", "cudnn_batch_norm", "miopen_batch_norm", "instance_norm"]
+)
 """Operators that write their fourth and fifth argument when the sixth is true, and whose schema does not say so."""
 
 
@@ -93,12 +95,12 @@ def facts_of_packet(packet: OpOverloadPacket) -> SchemaFacts | None:
     facts = [facts_of_overload(overload) for overload in overloads if _concerns_tensors(overload._schema)]
     if not facts:
         return None
-    kinds = {each.kind for each in facts}
+    same_kind = all(each.kind == facts[0].kind for each in facts)
     return SchemaFacts(
         facts[0].name,
         tuple(dict.fromkeys(parameter for each in facts for parameter in each.writes)),
         tuple(dict.fromkeys(parameter for each in facts for parameter in each.returns)),
-        kinds.pop() if len(kinds) == 1 else "any",
+        facts[0].kind if same_kind else "any",
         any(each.random for each in facts),
         any(each.reshapes for each in facts),
     )

@@ -9,7 +9,7 @@ module, a generator, more code than is reasonable), the callee may write, return
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from torch import fx, nn
 
@@ -19,7 +19,6 @@ from fxpasses.graph.effects_memory import (
     STATE_REGION,
     Memory,
     Region,
-    Unreadable,
     Value,
     ValueKind,
     value_of_constant,
@@ -60,7 +59,7 @@ def behaviour_from_source(
         memory = Memory(assigned=assigned)
         try:
             behaviour = _read(callee, Reader(memory, training), args, kwargs, kind_of)
-        except (Unreadable, RecursionError):
+        except Exception:  # reading runs none of the code, but looks at objects of any kind: what fails is not read
             break
         if memory.assigned == assigned:
             return behaviour
@@ -91,7 +90,7 @@ def _value_of_argument(argument: object, region: Region, kind_of: KindOf) -> Val
         kind: ValueKind = kind_of(argument)
         return Value(frozenset() if kind == "none" else frozenset([region]), kind)
     nodes: list[fx.Node] = []
-    fx.map_arg(argument, nodes.append)
+    fx.map_arg(cast("Any", argument), nodes.append)
     if nodes:
         return Value(frozenset([region]))
     known = value_of_constant(tuple(argument) if isinstance(argument, tuple) else argument)

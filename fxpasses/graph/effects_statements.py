@@ -249,7 +249,7 @@ class Reader(Expressions):
 
     def importing_from(self, frame: Frame, node: ast.ImportFrom) -> None:
         """`from module import name`."""
-        package = str(frame.function.__globals__.get("__package__") or "")
+        package = str(frame.globals.get("__package__") or "")
         path = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
         module = sys.modules.get(path)
         for alias in node.names:
