@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from .case import Case
+from fxpasses.testing.case import Case
 
 __all__ = ["Case"]

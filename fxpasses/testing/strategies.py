@@ -11,13 +11,13 @@ from typing import Any
 
 from torch import nn
 
-from ..errors import MissingExtraError
-from .case import Case
-from .models.features import ALL, BEYOND_FX, LARGEST_MASK, OPT_IN, disabled_by
-from .models.interpreter import INPUT, OUTPUT, STATEMENT, Limits, Spec, interpret
-from .models.op_spec import OpSpec
-from .models.render import render
-from .models.types import TensorType
+from fxpasses.errors import MissingExtraError
+from fxpasses.testing.case import Case
+from fxpasses.testing.models.features import ALL, BEYOND_FX, LARGEST_MASK, OPT_IN, disabled_by
+from fxpasses.testing.models.interpreter import INPUT, OUTPUT, STATEMENT, Limits, Spec, interpret
+from fxpasses.testing.models.op_spec import OpSpec
+from fxpasses.testing.models.render import render
+from fxpasses.testing.models.types import TensorType
 
 try:
     from hypothesis import strategies as st

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .op_spec import OpSpec, Types
-from .program import Assign, Call, Local
-from .scope import Instance, Scope, all_reasonable
-from .types import TensorType, Value
+from fxpasses.testing.models.op_spec import OpSpec, Types
+from fxpasses.testing.models.program import Assign, Call, Local
+from fxpasses.testing.models.scope import Instance, Scope, all_reasonable
+from fxpasses.testing.models.types import TensorType, Value
 
 # How many operations are tried, from the one that the statement names, before it is read as nothing.
 ATTEMPTS = 6

@@ -8,12 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from .joins import join_all
-from .ops_modules import BATCH_NORM, CHAINABLE, DROPOUT, IDENTITY
-from .ops_pointwise import ACTIVATIONS, IN_PLACE_MODULES
-from .program import Block, Constructor, Container, ContainerKind, Local, Parameter
-from .scope import Instance, Scope, Story, all_reasonable
-from .types import TensorType, Value
+from fxpasses.testing.models.joins import join_all
+from fxpasses.testing.models.ops_modules import BATCH_NORM, CHAINABLE, DROPOUT, IDENTITY
+from fxpasses.testing.models.ops_pointwise import ACTIVATIONS, IN_PLACE_MODULES
+from fxpasses.testing.models.program import Block, Constructor, Container, ContainerKind, Local, Parameter
+from fxpasses.testing.models.scope import Instance, Scope, Story, all_reasonable
+from fxpasses.testing.models.types import TensorType, Value
 
 LONGEST_CHAIN = 4
 LINKS = (*CHAINABLE, *ACTIVATIONS, *IN_PLACE_MODULES, *BATCH_NORM, *BATCH_NORM, *DROPOUT, IDENTITY)

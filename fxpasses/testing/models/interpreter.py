@@ -14,14 +14,14 @@ from typing import Any, NamedTuple
 
 import torch
 
-from . import containers
-from .containers import Chain
-from .joins import join_all
-from .op_spec import OpSpec
-from .program import Block, Call, Input, Local, Parameter, Program, TensorSource
-from .scope import INPUT_POOL, Scope, Story
-from .statements import kind_of
-from .types import TensorType, Value
+from fxpasses.testing.models import containers
+from fxpasses.testing.models.containers import Chain
+from fxpasses.testing.models.joins import join_all
+from fxpasses.testing.models.op_spec import OpSpec
+from fxpasses.testing.models.program import Block, Call, Input, Local, Parameter, Program, TensorSource
+from fxpasses.testing.models.scope import INPUT_POOL, Scope, Story
+from fxpasses.testing.models.statements import kind_of
+from fxpasses.testing.models.types import TensorType, Value
 
 STATEMENT = 6
 INPUT = 3

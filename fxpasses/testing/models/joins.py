@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from .program import Call, Local
-from .scope import Scope
-from .types import LARGEST_BOUND, LARGEST_NUMEL, broadcast
+from fxpasses.testing.models.program import Call, Local
+from fxpasses.testing.models.scope import Scope
+from fxpasses.testing.models.types import LARGEST_BOUND, LARGEST_NUMEL, broadcast
 
 MOST_JOINS = 4
 

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from functools import partial
 
-from .apply import apply_to
-from .ops_combine import multiplied
-from .ops_modules import LAYERS, LINEAR
-from .ops_pointwise import ACTIVATIONS
-from .program import Assign, Attribute, Call, Child, Construct, Local, TensorMember, TensorSource, Tie
-from .scope import Instance, Scope, fits
-from .types import TensorType, Value
+from fxpasses.testing.models.apply import apply_to
+from fxpasses.testing.models.ops_combine import multiplied
+from fxpasses.testing.models.ops_modules import LAYERS, LINEAR
+from fxpasses.testing.models.ops_pointwise import ACTIVATIONS
+from fxpasses.testing.models.program import (
+    Assign,
+    Attribute,
+    Call,
+    Child,
+    Construct,
+    Local,
+    TensorMember,
+    TensorSource,
+    Tie,
+)
+from fxpasses.testing.models.scope import Instance, Scope, fits
+from fxpasses.testing.models.types import TensorType, Value
 
 
 def _add_tensor(scope: Scope, kind: TensorType, role: str, s: bytes) -> Attribute:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from .program import Call, Construct, Local
-from .types import TensorType
+from fxpasses.testing.models.program import Call, Construct, Local
+from fxpasses.testing.models.types import TensorType
 
 Types = TensorType | tuple["Types", ...] | None
 Emitted = tuple[Construct | None, Call]

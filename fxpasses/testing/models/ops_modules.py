@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 
-from .op_spec import OpSpec
-from .ops_pointwise import ACTIVATIONS
-from .program import Call, Local
-from .types import TensorType
+from fxpasses.testing.models.op_spec import OpSpec
+from fxpasses.testing.models.ops_pointwise import ACTIVATIONS
+from fxpasses.testing.models.program import Call, Local
+from fxpasses.testing.models.types import TensorType
 
 STATE = frozenset({"state"})
 RANDOM = frozenset({"random"})

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import torch
 
-from .op_spec import OpSpec
-from .program import Call, Literally, Local
-from .types import TensorType
+from fxpasses.testing.models.op_spec import OpSpec
+from fxpasses.testing.models.program import Call, Literally, Local
+from fxpasses.testing.models.types import TensorType
 
 Range = Callable[[float, float], tuple[float, float]]
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from .op_spec import OpSpec
-from .types import TensorType
+from fxpasses.testing.models.op_spec import OpSpec
+from fxpasses.testing.models.types import TensorType
 
 
 def _floats(x: TensorType) -> bool:

@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-from .op_spec import OpSpec
-from .program import Call, Local
-from .types import TensorType
+from fxpasses.testing.models.op_spec import OpSpec
+from fxpasses.testing.models.program import Call, Local
+from fxpasses.testing.models.types import TensorType
 
 VIEW = frozenset({"view"})
 VIEWS = frozenset({"view", "views"})

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-from .types import TensorType
+from fxpasses.testing.models.types import TensorType
 
 CallKind = Literal["function", "method", "operator", "module", "attribute"]
 ContainerKind = Literal["Sequential", "ModuleList", "ModuleDict"]

@@ -6,9 +6,7 @@ import keyword
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import torch
-
-from .program import (
+from fxpasses.testing.models.program import (
     Alias,
     Assign,
     Attribute,
@@ -30,11 +28,13 @@ from .program import (
     TensorSource,
     Tie,
 )
+from fxpasses.testing.models.tensors import expression_of
 
 INFIX = {
     "add": "+", "sub": "-", "mul": "*", "truediv": "/", "floordiv": "//", "mod": "%", "pow": "**", "matmul": "@",
     "gt": ">", "le": "<=", "xor": "^", "iadd": "+=", "isub": "-=", "imul": "*=",
 }  # fmt: skip
+AUGMENTED = ("iadd", "isub", "imul")
 PREFIX = {"neg": "-", "invert": "~", "abs": "abs"}
 INDENT = "    "
 
@@ -91,28 +91,12 @@ EXTRA_IMPORTS: list[str] = []
 
 def _input(value: Any) -> str:
     if isinstance(value, TensorSource):
-        return tensor(value)
+        return expression_of(value)
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key!r}: {_input(item)}" for key, item in value.items()) + "}"
     if isinstance(value, tuple):
         return "(" + ", ".join(_input(item) for item in value) + ")"
     return repr(value)
-
-
-def tensor(source: TensorSource) -> str:
-    """A small tensor as an expression; its phase makes equal shapes hold different numbers."""
-    kind, phase = source.type, source.phase
-    shape = ", ".join(map(str, kind.shape))
-    if kind.is_bool:
-        return f"(torch.arange({kind.numel}) % {2 + phase % 2} == 0).reshape({shape})"
-    if kind.is_integer:
-        count = int(kind.high - kind.low) + 1
-        base = f"(torch.arange({kind.numel}) * {1 + phase % 3} % {count}).reshape({shape})"
-        return base if kind.dtype is torch.int64 else f"{base}.to({kind.dtype})"
-    low, high = kind.low, kind.high - phase % 7 / 10
-    dtype = "" if kind.dtype is torch.float32 else f", dtype={kind.dtype}"
-    flat = f"torch.linspace({low:.1f}, {high:.1f}, {kind.numel}{dtype})"
-    return flat if kind.ndim == 1 else f"{flat}.reshape({shape})"
 
 
 def _class(block: Block) -> Iterator[str]:
@@ -168,7 +152,7 @@ def _member(member: Member) -> Iterator[str]:
 
 
 def _tensor_member(member: TensorMember) -> str:
-    value = tensor(member.source)
+    value = expression_of(member.source)
     if member.kind == "parameter":
         parameter = f"nn.Parameter({value})"
         if _is_plain(member.name):
@@ -215,7 +199,7 @@ def _loop(loop: Loop) -> Iterator[str]:
 
 def _assignment(step: Assign, kinds: Mapping[str, str]) -> str:
     value = step.value
-    if isinstance(value, Call) and value.kind == "operator" and INFIX.get(value.target, "").endswith("="):
+    if isinstance(value, Call) and value.kind == "operator" and value.target in AUGMENTED:
         return _augmented(step, value, kinds)
     if isinstance(value, Call) and value.target == "setitem":
         target, index, item = value.args

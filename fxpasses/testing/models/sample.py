@@ -5,10 +5,10 @@ from __future__ import annotations
 import random
 from collections.abc import Collection
 
-from ..case import Case
-from .features import ALL, EVERYTHING, LARGEST_MASK, disabled_by
-from .interpreter import INPUT, OUTPUT, STATEMENT, Limits, Spec, interpret
-from .render import render
+from fxpasses.testing.case import Case
+from fxpasses.testing.models.features import ALL, EVERYTHING, LARGEST_MASK, disabled_by
+from fxpasses.testing.models.interpreter import INPUT, OUTPUT, STATEMENT, Limits, Spec, interpret
+from fxpasses.testing.models.render import render
 
 
 def sample_spec(seed: int, *, mean_statements: int = 18, features: Collection[str] = ALL) -> Spec:

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from .features import is_off
-from .op_spec import OpSpec, Types
-from .program import Alias, Assign, Attribute, Block, Call, Child, Constructor, Local, Loop, Step
-from .types import TensorType, Value, is_reasonable
+from fxpasses.testing.models.features import is_off
+from fxpasses.testing.models.op_spec import OpSpec, Types
+from fxpasses.testing.models.program import Alias, Assign, Attribute, Block, Call, Child, Constructor, Local, Loop, Step
+from fxpasses.testing.models.types import TensorType, Value, is_reasonable
 
 # Names that a naming scheme confuses: suffixed, joined by an underscore, a number, an operation's, an input's.
 POOL = (
@@ -241,7 +241,8 @@ class Scope:
             self.add_step(Loop(value.name, instance.path, instance.length, instance.residual))
             return [value]
         call = Call("module", instance.path, tuple(Local(argument.name) for argument in arguments))
-        return self.open_results(call, instance.results, roots, style, writable, instance.keys)
+        results = _with_gradient(instance.results) if any(a.type.gradient for a in arguments) else instance.results
+        return self.open_results(call, results, roots, style, writable, instance.keys)
 
     def accepts_again(self, instance: Instance, arguments: Sequence[Value]) -> bool:
         """Whether values are of the types that an instance was made for, and may be written where it writes."""
@@ -251,6 +252,12 @@ class Scope:
         return all(
             fits(kind, value.type, instance.leaf) and (self.is_writable(value) or not w) for kind, value, w in pairs
         )
+
+
+def _with_gradient(types: Types) -> Types:
+    if isinstance(types, TensorType):
+        return types._replace(gradient=types.is_float)
+    return tuple(_with_gradient(kind) for kind in types or ())
 
 
 def _widened(value: Value, kind: TensorType) -> Value:

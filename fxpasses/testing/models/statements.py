@@ -7,18 +7,18 @@ from typing import NamedTuple
 
 import torch
 
-from . import containers, members, writes
-from .apply import apply, apply_one_of
-from .joins import join
-from .op_spec import OpSpec
-from .ops_combine import MANY, NUMBERS, PAIRS
-from .ops_modules import BATCH_NORM, DROPOUT, IDENTITY, LAYERS, RANDOM_OPS
-from .ops_pointwise import ACTIVATIONS, POINTWISE
-from .ops_reduce import PAIRED_RESULTS, REDUCTIONS
-from .ops_shape import JOINING, RESHAPING, SPLITTING
-from .program import Assign, Branch, Call, Local, ModeFlag
-from .scope import Scope
-from .types import Value
+from fxpasses.testing.models import containers, members, writes
+from fxpasses.testing.models.apply import apply, apply_one_of
+from fxpasses.testing.models.joins import join
+from fxpasses.testing.models.op_spec import OpSpec
+from fxpasses.testing.models.ops_combine import MANY, NUMBERS, PAIRS
+from fxpasses.testing.models.ops_modules import BATCH_NORM, DROPOUT, IDENTITY, LAYERS, RANDOM_OPS
+from fxpasses.testing.models.ops_pointwise import ACTIVATIONS, POINTWISE
+from fxpasses.testing.models.ops_reduce import PAIRED_RESULTS, REDUCTIONS
+from fxpasses.testing.models.ops_shape import JOINING, RESHAPING, SPLITTING
+from fxpasses.testing.models.program import Assign, Branch, Call, Local, ModeFlag
+from fxpasses.testing.models.scope import Scope
+from fxpasses.testing.models.types import Value
 
 Reader = Callable[[Scope, bytes], object]
 

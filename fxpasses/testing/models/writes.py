@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .apply import apply_one_of
-from .op_spec import OpSpec
-from .ops_combine import AUGMENTED, IN_PLACE_NUMBERS, IN_PLACE_PAIRS
-from .ops_pointwise import IN_PLACE, IN_PLACE_MODULES
-from .ops_shape import indexed, sliced
-from .program import Assign, Call, Local
-from .scope import Scope
-from .types import Value
+from fxpasses.testing.models.apply import apply_one_of
+from fxpasses.testing.models.op_spec import OpSpec
+from fxpasses.testing.models.ops_combine import AUGMENTED, IN_PLACE_NUMBERS, IN_PLACE_PAIRS
+from fxpasses.testing.models.ops_pointwise import IN_PLACE, IN_PLACE_MODULES
+from fxpasses.testing.models.ops_shape import indexed, sliced
+from fxpasses.testing.models.program import Assign, Call, Local
+from fxpasses.testing.models.scope import Scope
+from fxpasses.testing.models.types import Value
 
 METHODS = [
     *(spec for spec in IN_PLACE if spec.name.startswith("Tensor.")),
