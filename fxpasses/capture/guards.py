@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import torch
 from torch import fx
+from torch.utils import _pytree as pytree
 
 from fxpasses.capture.decisions import Decision, Place
 from fxpasses.capture.expressions import COMPARISONS, expression
@@ -63,12 +64,14 @@ class GuardSet:
         structure: What each argument was at capture time: constants, containers and tensors, without sizes.
         guards: The decisions.
         program: Computes the decisions; None if there are none.
+        sizes: For each leaf of the arguments its fixed sizes, with None for one that may vary; empty if all may.
     """
 
     arguments: Mapping[str, tuple[Any, ...]]
     structure: tuple[Any, ...]
     guards: tuple[Guard, ...]
     program: GuardProgram | None
+    sizes: tuple[tuple[int | None, ...] | None, ...] = ()
     _fitting: set[Any] = field(default_factory=set[Any], repr=False)
 
     def __len__(self) -> int:
@@ -89,6 +92,7 @@ class GuardSet:
         except TypeError:
             return  # symbolic sizes, or a proxy: another tracer is looking
         self._check_structure(values)
+        self._check_sizes(values)
         self._check_decisions(values)
         self.remember(key)
 
@@ -120,6 +124,18 @@ class GuardSet:
                 raise GuardError(
                     f"captured with {name} {_shown(expected)}; got {_shown(found)}. "
                     "Such an argument is a constant of the graph: capture again with an example of the new form."
+                )
+
+    def _check_sizes(self, values: Sequence[Any]) -> None:
+        found = [leaf for value in values for leaf in pytree.tree_leaves(value)]
+        for expected, leaf in zip(self.sizes, found, strict=False):
+            if expected is None:
+                continue
+            if len(expected) != leaf.ndim or any(size not in (None, own) for size, own in zip(expected, leaf.shape, strict=True)):
+                shown = ", ".join("any" if size is None else str(size) for size in expected)
+                raise GuardError(
+                    f"exported for a tensor of shape ({shown}); got {tuple(leaf.shape)}. "
+                    "Name the sizes that may vary in dynamic_shapes, or capture with example inputs of the new shape."
                 )
 
     def _check_decisions(self, values: Sequence[Any]) -> None:
@@ -169,6 +185,20 @@ def guard_set(
     )
     made.remember(tuple(_form(example, True) for example in examples))
     return made
+
+
+def structure_guards(
+    graph: fx.Graph, examples: Sequence[Any], sizes: Sequence[tuple[int | None, ...] | None]
+) -> GuardSet:
+    """Makes the guards of a graph that took no decisions of its own, but fixed some sizes.
+
+    Args:
+        graph: The graph.
+        examples: The example of each placeholder.
+        sizes: See `GuardSet.sizes`.
+    """
+    arguments = {str(node.target): tuple(node.args) for node in graph.find_nodes(op="placeholder")}
+    return GuardSet(arguments, tuple(_form(example, False) for example in examples), (), None, tuple(sizes))
 
 
 def _form(value: Any, with_sizes: bool) -> Any:

@@ -87,12 +87,13 @@ def graph_module_of(model: nn.Module, training: bool, tracer: CaptureTracer, gra
     for name, value in tracer.constants.items():
         graph_module.register_buffer(name, value, persistent=False)
     set_capture_record(
-        graph_module, CaptureRecord(model, training, tracer.calls(), tracer.losses.losses(), _aliases(model))
+        graph_module,
+        CaptureRecord(model, training, tracer.calls(), tracer.losses.losses(), tracer.mode_readers(), module_aliases(model)),
     )
     return graph_module
 
 
-def _aliases(model: nn.Module) -> dict[str, str]:
+def module_aliases(model: nn.Module) -> dict[str, str]:
     """Maps each further path of a module that has several to its first one, which is the one in the graph."""
     first: dict[nn.Module, str] = {}
     aliases: dict[str, str] = {}

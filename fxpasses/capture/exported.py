@@ -1,0 +1,159 @@
+"""Export capture: an exported program as the same kind of graph module that the other captures make."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import torch
+from torch import fx, nn
+from torch.export import ExportedProgram
+from torch.utils import _pytree as pytree
+
+from fxpasses.capture.exported_arguments import DynamicSizes, dynamic_sizes, example_arguments, free_sizes
+from fxpasses.capture.exported_calls import exported_calls, own_stack
+from fxpasses.capture.exported_graph import plain_graph
+from fxpasses.capture.guards import GuardSet, set_guards, structure_guards
+from fxpasses.capture.modes import left_as_it_was
+from fxpasses.capture.signature import Argument
+from fxpasses.capture.symbolic import module_aliases, require_module
+from fxpasses.errors import ArgumentTypeError, CaptureError
+from fxpasses.graph.calls import CaptureRecord
+from fxpasses.graph.lazy_graph_module import LazyGraphModule
+from fxpasses.graph.meta import set_capture_record
+
+
+def capture_exported(
+    model: nn.Module,
+    example_inputs: Any = (),
+    example_kwargs: Mapping[str, Any] | None = None,
+    *,
+    training: bool | None = None,
+    dynamic_shapes: Any = "batch",
+) -> fx.GraphModule:
+    """Exports `model` with `torch.export` and leaves it exactly as it was.
+
+    The nodes are ATen operations; `CollapseLeaves` turns those of a layer back into a call of the layer.
+
+    Args:
+        model: The model.
+        example_inputs: Positional arguments of the model's forward; a single tensor stands for itself.
+        example_kwargs: Arguments by keyword.
+        training: The mode to export: True, False, or None for each submodule's mode as it is.
+        dynamic_shapes: `"batch"`: the first dimension of every tensor may vary, unless the model decides on it;
+            otherwise what `torch.export.export` takes, None for no dimension.
+
+    Returns:
+        A graph module that computes what the model computes in that mode, over the model's own parameters.
+
+    Raises:
+        ArgumentTypeError: `model` is not an `nn.Module`, or the examples do not fit its forward.
+        CaptureError: `torch.export` cannot export the model.
+
+    Example:
+        >>> model = nn.Sequential(nn.Linear(2, 3), nn.ReLU())
+        >>> graph_module = capture_exported(model, torch.ones(2, 2))
+        >>> [str(node.target) for node in graph_module.graph.nodes if node.op == "call_function"]
+        ['aten.linear.default', 'aten.relu.default']
+        >>> graph_module(torch.ones(5, 2)).shape
+        torch.Size([5, 3])
+    """
+    require_module(model)
+    args, kwargs = example_arguments(model, example_inputs, example_kwargs)
+    with left_as_it_was(model, training):
+        mode = model.training
+        program = _exported(model, args, kwargs, dynamic_sizes(args, kwargs, dynamic_shapes))
+    return _graph_module(program, model, mode)
+
+
+def capture_program(program: ExportedProgram | str | os.PathLike[str], model: nn.Module | None = None) -> fx.GraphModule:
+    """Makes an exported program the same kind of graph module that the other captures make.
+
+    Args:
+        program: The program, or the path of one that `torch.export.save` wrote.
+        model: The model that it was exported from, if it is at hand: its parameters are then shared, and its layers can
+            be folded back. Otherwise the program's own parameters are used.
+
+    Raises:
+        ArgumentTypeError: `program` is neither.
+
+    Example:
+        >>> program = torch.export.export(nn.Linear(2, 3), (torch.ones(4, 2),))
+        >>> capture_program(program)(torch.ones(4, 2)).shape
+        torch.Size([4, 3])
+    """
+    if isinstance(program, (str, os.PathLike)):
+        program = torch.export.load(os.fspath(program))
+    if not isinstance(program, ExportedProgram):
+        raise ArgumentTypeError(f"program: expected an ExportedProgram or a path, got an object of type {type(program).__name__}.")
+    return _graph_module(program, model, False if model is None else model.training)
+
+
+def _exported(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], sizes: DynamicSizes) -> ExportedProgram:
+    paths = tuple(path for path, _ in model.named_modules() if path)
+    failures: list[Exception] = []
+    for dynamic, preserved in ((sizes, paths), (sizes, ()), (None, paths), (None, ())):
+        try:
+            return torch.export.export(
+                model, args, kwargs, dynamic_shapes=dynamic, strict=False, preserve_module_call_signature=preserved
+            )
+        except Exception as error:  # torch.export raises whatever the model or the tracer raised
+            failures.append(error)
+    first = failures[0]
+    lines = [line for line in str(first).splitlines() if line.strip()] or [""]
+    raise CaptureError(
+        f"{type(model).__name__} cannot be exported: {type(first).__name__}: {lines[0].strip()}\n"
+        "torch.export.draft_export(model, args, kwargs) lists what is in the way."
+    ) from first
+
+
+def _graph_module(program: ExportedProgram, model: nn.Module | None, training: bool) -> fx.GraphModule:
+    unlifted = cast("fx.GraphModule", program.module(check_guards=False))
+    root = unlifted if model is None else model
+    arguments = _arguments(program)
+    graph, renamed = plain_graph(unlifted, arguments)
+    types = {path: type(module) for path, module in root.named_modules()} if model is not None else {}
+    for node in graph.nodes:
+        own_stack(node, types)
+    graph_module = LazyGraphModule(root, graph, type(root).__name__ if model is not None else "ExportedProgram")
+    graph_module.training = training
+    _add_constants(graph_module, unlifted)
+    calls = exported_calls(program, graph, renamed, types)
+    aliases = {} if model is None else module_aliases(model)
+    set_capture_record(graph_module, CaptureRecord(root, training, calls, aliases=aliases))
+    set_guards(graph_module, _guards(program, graph, arguments))
+    return graph_module
+
+
+def _arguments(program: ExportedProgram) -> list[Argument]:
+    """Returns the arguments of the exported forward, in order, each with its example."""
+    if program.example_inputs is None:
+        raise CaptureError("The exported program has no example inputs: export it again without removing them.")
+    args, kwargs = program.example_inputs
+    names = [name for name in _argument_names(program) if name not in kwargs]
+    names += [f"args_{index}" for index in range(len(names), len(args))]
+    positional = [Argument(name, value, False) for name, value in zip(names, args, strict=False)]
+    return [*positional, *(Argument(name, value, True) for name, value in kwargs.items())]
+
+
+def _argument_names(program: ExportedProgram) -> list[str]:
+    signature = program.module_call_graph[0].signature
+    names = None if signature is None else signature.forward_arg_names
+    return list(names or [])
+
+
+def _add_constants(graph_module: LazyGraphModule, unlifted: fx.GraphModule) -> None:
+    """Makes the constants that the export found follow the module to another device, outside of its state dict."""
+    for node in graph_module.graph.find_nodes(op="get_attr"):
+        path = str(node.target)
+        if "." not in path and not hasattr(graph_module, path) and isinstance(getattr(unlifted, path, None), torch.Tensor):
+            graph_module.register_buffer(path, getattr(unlifted, path), persistent=False)
+
+
+def _guards(program: ExportedProgram, graph: fx.Graph, arguments: Sequence[Argument]) -> GuardSet:
+    fixed = free_sizes(program)
+    examples = [argument.value for argument in arguments]
+    leaves = [leaf for example in examples for leaf in pytree.tree_leaves(example)]
+    sizes = [fixed.get(index) if isinstance(leaf, torch.Tensor) else None for index, leaf in enumerate(leaves)]
+    return structure_guards(graph, examples, sizes)

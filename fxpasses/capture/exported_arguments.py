@@ -1,0 +1,57 @@
+"""The inputs of an export: which sizes may vary, and which ones it fixed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+from torch.export import Dim, ExportedProgram
+from torch.utils import _pytree as pytree
+
+from fxpasses.capture.signature import bound_arguments
+
+DynamicSizes = Any
+
+
+def example_arguments(
+    model: nn.Module, example_inputs: Any, example_kwargs: Mapping[str, Any] | None
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Returns the examples as positional and keyword arguments, with at least two samples in a batch.
+
+    An export fixes every size that is one. So where all tensors have a first dimension of one, it is doubled.
+
+    Raises:
+        ArgumentTypeError: The examples do not fit the signature of the model's forward.
+    """
+    arguments = bound_arguments(model, example_inputs, example_kwargs)
+    examples = [argument.value for argument in arguments]
+    tensors = [leaf for leaf in pytree.tree_leaves(examples) if isinstance(leaf, torch.Tensor)]
+    if tensors and all(tensor.ndim > 1 and tensor.shape[0] == 1 for tensor in tensors):
+        examples = pytree.tree_map_only(torch.Tensor, lambda tensor: torch.cat([tensor, tensor]), examples)
+    args = tuple(value for argument, value in zip(arguments, examples, strict=True) if not argument.keyword)
+    kwargs = {argument.name: value for argument, value in zip(arguments, examples, strict=True) if argument.keyword}
+    return args, kwargs
+
+
+def dynamic_sizes(args: tuple[Any, ...], kwargs: Mapping[str, Any], asked: Any) -> DynamicSizes:
+    """Returns the sizes that may vary, in the form that `torch.export.export` takes; `"batch"` means the first ones."""
+    if asked != "batch":
+        return asked
+    shapes = torch.export.ShapesCollection()
+    for leaf in pytree.tree_leaves((args, dict(kwargs))):
+        if isinstance(leaf, torch.Tensor) and leaf.ndim > 0 and leaf.shape[0] > 1:
+            shapes[leaf] = {0: Dim.AUTO}
+    return shapes
+
+
+def free_sizes(program: ExportedProgram) -> dict[int, tuple[int | None, ...]]:
+    """Returns the shape that each tensor among the inputs must have, by its place; None where a size may vary."""
+    nodes = {node.name: node for node in program.graph.find_nodes(op="placeholder")}
+    found: dict[int, tuple[int | None, ...]] = {}
+    for index, name in enumerate(program.graph_signature.user_inputs):
+        value = nodes[name].meta.get("val") if isinstance(name, str) and name in nodes else None
+        if isinstance(value, torch.Tensor):
+            found[index] = tuple(size if type(size) is int else None for size in value.shape)
+    return found

@@ -1,0 +1,148 @@
+"""The module calls of an exported program, in the form in which the other captures record them."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from torch import fx, nn
+from torch.export import ExportedProgram
+from torch.utils import _pytree as pytree
+
+from fxpasses.graph.calls import ModuleCall, NodeRef, Opaque, leaves, map_structure
+from fxpasses.graph.meta import scopes
+from fxpasses.graph.regions import regions
+
+_ROOT = "L__self__"
+
+ModuleTypes = Mapping[str, type[nn.Module]]
+
+
+def own_stack(node: fx.Node, types: ModuleTypes) -> None:
+    """Spells the `nn_module_stack` of an exported node as a tracer of `torch.fx` does."""
+    stack = cast("Mapping[str, tuple[str, Any]] | None", node.meta.get("nn_module_stack"))
+    if stack:
+        own = {_own_key(key): (_path(entry[0]), _type(_path(entry[0]), entry[1], types)) for key, entry in stack.items()}
+        node.meta["nn_module_stack"] = {key: entry for key, entry in own.items() if entry[0]}
+
+
+def exported_calls(
+    program: ExportedProgram, graph: fx.Graph, nodes: Mapping[str, fx.Node], types: ModuleTypes
+) -> tuple[ModuleCall, ...]:
+    """Returns the calls of all modules, in the order in which they began.
+
+    Args:
+        program: The program; its module call graph says what each call took and returned.
+        graph: The graph made from it, with stacks as `own_stack` spells them.
+        nodes: The nodes of `graph` by the names that they have in the program.
+        types: The classes of the model's modules; those that are missing are looked up by name, or unknown.
+    """
+    timeline = _Timeline(graph)
+    reader = _Reader(nodes)
+    calls: list[tuple[tuple[float, int], ModuleCall]] = []
+    for entry in program.module_call_graph:
+        if not entry.fqn or entry.signature is None:
+            continue
+        path, _, index = entry.fqn.partition("@")
+        args, kwargs, output = reader.structures(entry.signature)
+        key = timeline.key(entry.fqn)
+        began = timeline.began(key, leaves((args, kwargs)))
+        call = ModuleCall(
+            path, int(index or 0), _type(path, None, types), args, kwargs, output, timeline.before(began), timeline.parent(key, path, began)
+        )
+        calls.append(((began, path.count(".")), call))
+    return tuple(call for _, call in sorted(calls, key=lambda each: each[0]))
+
+
+class _Timeline:
+    """When each module call began and ended, as positions in the graph."""
+
+    def __init__(self, graph: fx.Graph) -> None:
+        self._order = [node for node in graph.nodes if node.op != "output"]
+        self._position = {node.name: index for index, node in enumerate(self._order)}
+        self._region = {key: (self._position[found[0].name], self._position[found[-1].name]) for key, found in regions(graph).items()}
+        self._parents: dict[str, str | None] = {}
+        for node in self._order:
+            around = [scope.key for scope in scopes(node)]
+            for parent, key in zip([None, *around], around, strict=False):
+                self._parents.setdefault(key, parent)
+
+    @staticmethod
+    def key(name: str) -> str:
+        path, _, index = name.partition("@")
+        return f"{path}@{index}" if index not in ("", "0") else path
+
+    def began(self, key: str, received: Any) -> float:
+        """Returns the position of a call's first node; for a call without nodes, one right after what it received."""
+        if key in self._region:
+            return float(self._region[key][0])
+        positions = [self._position.get(each.name, -1) for each in received if isinstance(each, NodeRef)]
+        return max(positions, default=-1) + 0.5
+
+    def before(self, began: float) -> NodeRef | None:
+        """Returns the node that was the last one when a call began."""
+        index = int(began) if began % 1 else int(began) - 1
+        return NodeRef(self._order[index].name) if index >= 0 else None
+
+    def parent(self, key: str, path: str, began: float) -> str | None:
+        """Returns the call around a call."""
+        if key in self._parents:
+            return self._parents[key]
+        around = [
+            (end - start, each)
+            for each, (start, end) in self._region.items()
+            if start <= began <= end + 1 and path.startswith(f"{each.partition('@')[0]}.")
+        ]
+        return min(around)[1] if around else None
+
+
+class _Reader:
+    """Reads what a call took and returned."""
+
+    def __init__(self, nodes: Mapping[str, fx.Node]) -> None:
+        self._nodes = nodes
+
+    def structures(self, signature: Any) -> tuple[tuple[object, ...], dict[str, object], object]:
+        inputs = [self._value(each) for each in signature.inputs]
+        args, kwargs = cast("tuple[Any, Any]", _unflattened(inputs, signature.in_spec, ((), {})))
+        output = _unflattened([self._value(each) for each in signature.outputs], signature.out_spec, None)
+        return tuple(args), dict(kwargs), map_structure(output, _recorded)
+
+    def _value(self, argument: Any) -> object:
+        if hasattr(argument, "value"):
+            return argument.value
+        node = self._nodes.get(argument.name)
+        return NodeRef(node.name) if node is not None else Opaque(f"the value {argument.name!r} of the exported program")
+
+
+def _recorded(leaf: object) -> object:
+    if leaf is None or isinstance(leaf, (NodeRef, Opaque, bool, int, float, complex, str)):
+        return leaf
+    return Opaque(f"an object of type {type(leaf).__name__}")
+
+
+def _unflattened(values: Sequence[object], spec: pytree.TreeSpec, otherwise: object) -> object:
+    try:
+        return pytree.tree_unflatten(list(values), spec)
+    except Exception:  # a container whose class takes tensors alone
+        return otherwise if otherwise is not None else Opaque(f"an object of type {getattr(spec.type, '__name__', spec.type)}")
+
+
+def _own_key(key: str) -> str:
+    return key.removeprefix(_ROOT).lstrip(".")
+
+
+def _path(path: str) -> str:
+    return path.partition("@")[0]
+
+
+def _type(path: str, name: object, types: ModuleTypes) -> type[nn.Module]:
+    if path in types:
+        return types[path]
+    module, _, kind = str(name).rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module), kind)
+    except (ImportError, AttributeError, ValueError):
+        return nn.Module
+    return found if isinstance(found, type) else nn.Module
