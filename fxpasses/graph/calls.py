@@ -42,6 +42,7 @@ class ModuleCall:
         after: The node that was the graph's last when the call began.
         parent: The key of the call in which this one happened; None below the root.
         name: The qualified name of the returned value; None before a naming pass ran.
+        until: The node that was the graph's last when the call returned; None if nobody knows.
     """
 
     path: str
@@ -53,6 +54,7 @@ class ModuleCall:
     after: NodeRef | None = None
     parent: str | None = None
     name: str | None = None
+    until: NodeRef | None = None
 
     @property
     def key(self) -> str:
@@ -92,6 +94,7 @@ class CaptureRecord:
         training: Whether the model was in training mode.
         calls: The calls of traced-through modules, in the order in which they began.
         losses: What the graph does not carry over from the model.
+        mode_readers: The modules on whose training mode the graph may depend; empty if it is the same in both modes.
         aliases: Further paths of a module that is registered more than once, mapped to the path in the graph.
     """
 
@@ -99,6 +102,7 @@ class CaptureRecord:
     training: bool
     calls: tuple[ModuleCall, ...] = ()
     losses: tuple[Loss, ...] = ()
+    mode_readers: tuple[str, ...] = ("",)
     aliases: Mapping[str, str] = field(default_factory=dict[str, str])
 
 

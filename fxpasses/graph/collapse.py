@@ -96,7 +96,8 @@ class CallCollapser:
         begin, end = self._order[call.key], self._end[call.key] + 1
         fields = {"args": (call.args, begin), "kwargs": (call.kwargs, begin), "output": (call.output, end)}
         current = {name: map_structure(value, self._node_at(time)) for name, (value, time) in fields.items()}
-        current["after"] = None if call.after is None else self._current(call.after)
+        for name, reference in (("after", call.after), ("until", call.until)):
+            current[name] = None if reference is None else self._standing_for(reference)
         return {name: map_structure(value, _reference) for name, value in current.items()}
 
     def _made_by(self, call: ModuleCall) -> list[fx.Node]:
@@ -125,6 +126,10 @@ class CallCollapser:
         while reference.name in self._renamed:
             reference = self._renamed[reference.name]
         return self._nodes[reference.name]
+
+    def _standing_for(self, reference: NodeRef) -> fx.Node:
+        """Returns the node itself, or the collapsed call that it became part of."""
+        return self._made_into.get(reference.name) or self._current(reference)
 
     def _node_at(self, time: int) -> Callable[[object], object]:
         """Returns what turns a reference into the node that stood for it when the `time`-th call began."""

@@ -80,4 +80,5 @@ def _call_from_region(scope: Scope, module_type: object, parent: str | None, reg
         {},
         output,
         parent=parent,
+        until=NodeRef(region[-1].name),
     )

@@ -60,6 +60,17 @@ class NamedValues:
             raise KeyError(name)
         return found if isinstance(found, fx.Node) else self._returned(name, found)
 
+    def moment(self, name: str) -> fx.Node | None:
+        """Returns the node after which the value called `name` is the one that is meant.
+
+        A module may write into a value before it returns it; its name means what it returned. None stands for the
+        moment at which the value is made.
+        """
+        found = self._find(name)
+        if isinstance(found, ModuleCall) and found.until is not None:
+            return self._by_fx_name.get(found.until.name)
+        return None
+
     def near(self, name: str, count: int = 3) -> list[str]:
         """Returns up to `count` names that resemble `name`, best first."""
         candidates = list(self.names())

@@ -9,8 +9,10 @@ from typing import Any, ClassVar, cast
 from torch import fx
 
 from fxpasses.errors import ArgumentTypeError, DuplicateOutputError, EmptySelectionError, UnknownNodeError
-from fxpasses.graph.calls import map_structure
-from fxpasses.graph.effects import analyze_effects
+from fxpasses.graph.calls import leaves, map_structure
+from fxpasses.graph.edit import insert_after
+from fxpasses.graph.effects import Effects, analyze_effects
+from fxpasses.graph.effects_moments import value_after
 from fxpasses.graph.facts import NAMES, Fact
 from fxpasses.graph.liveness import live_nodes
 from fxpasses.graph.meta import set_capture_record, set_name
@@ -76,9 +78,10 @@ class PruneToOutputs(Pass):
         unknown = [name for name, _ in self.selection if name not in values]
         if unknown:
             raise UnknownNodeError("\n".join(_unknown(name, values) for name in unknown))
-        graph = graph_module.graph
+        effects = analyze_effects(graph_module)
         removed = prune_to(
-            graph_module, {key: _with_tuples_built(graph, name, values.value(name)) for name, key in self.selection}
+            graph_module,
+            {key: returned_value(graph_module.graph, values, name, effects) for name, key in self.selection},
         )
         set_capture_record(graph_module, None)
         return PruneResult(graph_module, True, removed_nodes=removed, removed_tensors=drop_unused(graph_module))
@@ -142,21 +145,52 @@ def prune_to(graph_module: fx.GraphModule, outputs: Mapping[str, object]) -> int
     return len(unneeded)
 
 
-def _with_tuples_built(graph: fx.Graph, name: str, value: object) -> object:
-    """Returns `value` with a node for each named tuple in it: generated code cannot spell one inside a dict."""
-    if isinstance(value, Mapping):
-        items = cast("Mapping[Any, object]", value).items()
-        return {key: _with_tuples_built(graph, f"{name}[{key!r}]", item) for key, item in items}
-    if not isinstance(value, (tuple, list)):
+def returned_value(graph: fx.Graph, values: NamedValues, name: str, effects: Effects) -> object:
+    """Returns what a graph has to return for `name`: nodes that hold the value of the moment that the name means.
+
+    Args:
+        graph: New nodes are inserted in it where that takes any.
+        values: The values of the graph.
+        name: One of them.
+        effects: What the nodes of the graph write.
+    """
+    value, moment = values.value(name), values.moment(name)
+    if moment is None:
         return value
-    parts = cast("Iterable[object]", value)
-    built = [_with_tuples_built(graph, f"{name}[{index}]", item) for index, item in enumerate(parts)]
-    if not hasattr(value, "_fields"):
-        return cast("type[Any]", type(value))(built)
-    with graph.inserting_before(graph.output_node()):
-        node = graph.call_function(cast("type[Any]", type(value)), cast("tuple[Any, ...]", tuple(built)))
-    set_name(node, name, "exact")
-    return node
+    parts = [part for part in leaves(value) if isinstance(part, fx.Node)]
+    held = {part: value_after(part, moment, effects) for part in parts}
+    end = max([moment, *held.values()], key=list(graph.nodes).index) if _has_named_tuple(value) else moment
+    return _Builder(graph, end).built(name, map_structure(value, lambda part: held.get(cast("fx.Node", part), part)))
+
+
+def _has_named_tuple(value: object) -> bool:
+    if isinstance(value, Mapping):
+        return any(map(_has_named_tuple, cast("Mapping[Any, object]", value).values()))
+    return isinstance(value, (tuple, list)) and (
+        hasattr(value, "_fields") or any(map(_has_named_tuple, cast("Iterable[object]", value)))
+    )
+
+
+@dataclass
+class _Builder:
+    """Makes a node for each named tuple in a value: generated code cannot spell one inside a dict."""
+
+    graph: fx.Graph
+    last: fx.Node
+
+    def built(self, name: str, value: object) -> object:
+        """Returns `value` with the nodes, each right after those that it is made of."""
+        if isinstance(value, Mapping):
+            items = cast("Mapping[Any, object]", value).items()
+            return {key: self.built(f"{name}[{key!r}]", item) for key, item in items}
+        if not isinstance(value, (tuple, list)):
+            return value
+        parts = [self.built(f"{name}[{index}]", item) for index, item in enumerate(cast("Iterable[object]", value))]
+        if not hasattr(value, "_fields"):
+            return cast("type[Any]", type(value))(parts)
+        self.last = insert_after(self.last, "call_function", cast("type[Any]", type(value)), tuple(parts))
+        set_name(self.last, name, "exact")
+        return self.last
 
 
 def _nodes_in(outputs: Mapping[str, object]) -> set[fx.Node]:

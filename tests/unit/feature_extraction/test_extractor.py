@@ -13,7 +13,7 @@ from torch import fx, nn
 from torch.nn import functional
 
 from fxpasses import create_feature_extractor, get_graph_node_names
-from fxpasses.errors import ModeDifferenceWarning
+from fxpasses.errors import FidelityWarning, ModeDifferenceWarning
 
 
 def test_the_result_is_a_graph_module_with_graph_and_code() -> None:
@@ -214,7 +214,11 @@ def test_hooks_and_attributes_stay(unchanged) -> None:
     model[1].register_forward_pre_hook(lambda *_: None)
     unchanged(model)
     get_graph_node_names(model)
-    features = create_feature_extractor(model, ["1"])(torch.ones(2, 3))
+    with (
+        pytest.warns(FidelityWarning, match=r"'1' \(Remembers\) has hooks"),
+        pytest.warns(FidelityWarning, match=r"'1' \(Remembers\) sets the attribute 'last'"),
+    ):
+        features = create_feature_extractor(model, ["1"])(torch.ones(2, 3))
     assert_bit_equal(features["1"], model[0](torch.ones(2, 3)) + 1)
 
 
@@ -337,3 +341,40 @@ def test_gradients_reach_the_models_parameters() -> None:
     create_feature_extractor(model, ["blocks"])(torch.randn(2, 3))["blocks"].sum().backward()
     assert all(parameter.grad is not None for parameter in model.blocks.parameters())
     assert model.head.weight.grad is None
+
+
+class _WritesBeforeReturning(nn.Module):
+    def __init__(self, container: type[tuple]) -> None:
+        super().__init__()
+        self.linear = nn.Linear(3, 3)
+        self.other = nn.Linear(3, 3)
+        self.container = container
+
+    def forward(self, x: torch.Tensor) -> object:
+        y, z = self.linear(x), self.other(x)
+        y.abs_()
+        z.mul_(2)
+        return examples.Pair(y, z) if self.container is examples.Pair else (y, z)
+
+
+class _WritesAfterCalling(nn.Module):
+    def __init__(self, container: type[tuple]) -> None:
+        super().__init__()
+        self.block = _WritesBeforeReturning(container)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y, z = self.block(x)
+        y.add_(100)
+        return y + z.neg_()
+
+
+@pytest.mark.parametrize("container", [tuple, examples.Pair])
+def test_a_module_returns_what_it_returned_at_that_moment(container: type[tuple]) -> None:
+    model = _WritesAfterCalling(container)
+    x = torch.randn(2, 3)
+    calls = Calls(model, x)
+    features = create_feature_extractor(model, ["block", "block.linear", "block.other", "add"])(x)
+    assert calls.overwritten == {"block", "block.linear", "block.other"}
+    for name in ("block", "block.linear", "block.other"):
+        assert_bit_equal(features[name], calls.returned[name][0], name)
+    assert_bit_equal(features["add"], calls.output)
