@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 import weakref
-from collections.abc import Callable
-from typing import Any, ClassVar, cast
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, TypeVar, cast
 
 from torch import fx, nn
 
@@ -14,6 +14,10 @@ from fxpasses.graph.serialize import FlatGraph, copy_graph
 
 COMPILED = ("_code", "_lineno_map", "_prologue_start", "_in_spec", "_out_spec")
 """What `fx.GraphModule.recompile` stores on the instance, besides the `forward` that it puts on the class."""
+
+
+_Argument = TypeVar("_Argument")
+_Result = TypeVar("_Result")
 
 
 class _ForwardOnDemand:
@@ -98,15 +102,21 @@ class LazyGraphModule(fx.GraphModule):
         """Returns every graph of the module, by the name of the attribute that holds it."""
         return {"_graph": self._graph}
 
+    def __copy__(self) -> LazyGraphModule:
+        result = type(self).__new__(type(self))
+        attributes = {name: _own_container(value) for name, value in self._attributes().items()}
+        result._adopt(attributes, _each_once(copy_graph, self.graphs()), type(self).__name__)
+        return result
+
     def __deepcopy__(self, memo: dict[int, Any]) -> LazyGraphModule:
         result = type(self).__new__(type(self))
         memo[id(self)] = result
-        graphs = {name: copy_graph(graph) for name, graph in self.graphs().items()}
+        graphs = _each_once(copy_graph, self.graphs())
         result._adopt(copy.deepcopy(self._attributes(), memo), graphs, type(self).__name__)
         return result
 
     def __reduce__(self) -> tuple[Any, ...]:
-        flat = {name: FlatGraph.of(graph) for name, graph in self.graphs().items()}
+        flat = _each_once(FlatGraph.of, self.graphs())
         public_class = next(each for each in type(self).__mro__ if "GraphModuleImpl" not in each.__qualname__)
         return _rebuild, (public_class, self._attributes(), flat, type(self).__name__)
 
@@ -124,14 +134,39 @@ class LazyGraphModule(fx.GraphModule):
         self.recompile()
 
 
+def with_own_graph(graph_module: fx.GraphModule) -> LazyGraphModule:
+    """Returns a graph module with a copy of the graph and of the meta, and the very same modules and parameters.
+
+    Example:
+        >>> graph_module = fx.symbolic_trace(nn.Sequential(nn.Linear(2, 2)))
+        >>> other = with_own_graph(graph_module)
+        >>> other.graph is graph_module.graph, other.get_submodule("0") is graph_module.get_submodule("0")
+        (False, True)
+    """
+    result = LazyGraphModule(graph_module, copy_graph(graph_module.graph), type(graph_module).__name__)
+    result.meta = dict(graph_module.meta)
+    return result
+
+
+def _own_container(value: Any) -> Any:
+    """Copies the dicts in which a module keeps its children, tensors and hooks, so that a shallow copy has its own."""
+    return value.copy() if isinstance(value, (dict, set)) else value
+
+
 def _instance_of(owner: type[LazyGraphModule]) -> LazyGraphModule | None:
     reference = vars(owner).get("_instance")
     return None if reference is None else reference()
+
+
+def _each_once(function: Callable[[_Argument], _Result], values: Mapping[str, _Argument]) -> dict[str, _Result]:
+    """Applies `function` to each value; one that stands under several names stays one."""
+    results = {id(value): function(value) for value in {id(value): value for value in values.values()}.values()}
+    return {name: results[id(value)] for name, value in values.items()}
 
 
 def _rebuild(
     public_class: type[LazyGraphModule], attributes: dict[str, Any], flat: dict[str, FlatGraph], class_name: str
 ) -> LazyGraphModule:
     module = public_class.__new__(public_class)
-    module._adopt(attributes, {name: graph.graph() for name, graph in flat.items()}, class_name)
+    module._adopt(attributes, _each_once(FlatGraph.graph, flat), class_name)
     return module
