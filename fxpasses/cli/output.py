@@ -106,7 +106,7 @@ def write_graph(graph: nx.MultiDiGraph[str], file: Path) -> None:
 def _as_json(graph: nx.MultiDiGraph[str]) -> str:
     from networkx.readwrite import json_graph
 
-    return json.dumps(json_graph.node_link_data(graph), indent=1)
+    return json.dumps(json_graph.node_link_data(graph, edges="edges"), indent=1)
 
 
 def _as_dot(graph: nx.MultiDiGraph[str]) -> str:
