@@ -45,7 +45,8 @@ class DualGraphModule(LazyGraphModule):
         selection: Selection | None = None,
     ) -> None:
         super().__init__(root, train_graph, class_name)
-        copy_targets(root, self, eval_graph)
+        if eval_graph is not train_graph:
+            copy_targets(root, self, eval_graph)
         eval_graph.owning_module = self
         # What `fx.GraphModule` calls the current graph is `_graph`; the other mode's waits here.
         self._waiting_graph = eval_graph
@@ -73,15 +74,16 @@ class DualGraphModule(LazyGraphModule):
         """Returns the graphs of both modes, by the name of the attribute that holds it."""
         return {"_graph": self._graph, "_waiting_graph": self._waiting_graph}
 
-    def train(self, mode: bool = True) -> DualGraphModule:
-        """Sets the mode of the module and of its submodules, and makes the mode's graph the current one."""
-        if mode != self.training:
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Not `train`: hosts that wrap a module, such as torch.compile, set the flag itself before they call it.
+        if name == "training" and "_waiting_graph" in self.__dict__ and bool(value) != self.training:
             self._switch()
-        super().train(mode)
-        return self
+        super().__setattr__(name, value)
 
     def _switch(self) -> None:
         """Exchanges the current graph and its compiled code with the waiting ones."""
+        if self._graph is self._waiting_graph:
+            return
         own_class = type(self)
         code = {name: self.__dict__.pop(name) for name in COMPILED if name in self.__dict__}
         if "forward" in vars(own_class):
@@ -103,6 +105,8 @@ def common_root(train: fx.GraphModule, eval: fx.GraphModule) -> nn.Module:  # no
     Both modes call the constants that the forward makes by the same names. Where their values differ, the constant
     of `eval` gets another name there, and in its graph.
     """
+    if train is eval:
+        return train
     for path in dict.fromkeys(targets(train.graph)):
         ours, theirs = attribute(train, path), attribute(eval, path)
         if isinstance(ours, torch.Tensor) and isinstance(theirs, torch.Tensor) and not _is_same(ours, theirs):
@@ -114,7 +118,10 @@ def common_root(train: fx.GraphModule, eval: fx.GraphModule) -> nn.Module:  # no
 
 
 def _is_same(one: torch.Tensor, other: torch.Tensor) -> bool:
-    return one is other or (one.dtype == other.dtype and torch.equal(one, other))
+    try:
+        return one is other or (one.dtype == other.dtype and torch.equal(one, other))
+    except RuntimeError:
+        return False  # on two devices, or without values: meta and fake tensors
 
 
 def _rename(graph_module: fx.GraphModule, path: str, name: str, tensor: torch.Tensor) -> None:
