@@ -76,5 +76,17 @@ def checked_leaf_classes(leaf_modules: Iterable[object]) -> tuple[type[nn.Module
     return cast("tuple[type[nn.Module], ...]", classes)
 
 
+def is_leaf_class(kind: type[nn.Module], leaf_modules: tuple[type[nn.Module], ...] = ()) -> bool:
+    """Whether a module of class `kind` is a leaf: one of `leaf_modules`, or a layer of torch, not a `Sequential`.
+
+    Example:
+        >>> is_leaf_class(nn.Linear), is_leaf_class(nn.Sequential)
+        (True, False)
+    """
+    if issubclass(kind, leaf_modules):
+        return True
+    return kind.__module__.startswith(("torch.nn", "torch.ao.nn")) and not issubclass(kind, nn.Sequential)
+
+
 def _unique(values: Iterable[Any]) -> tuple[Any, ...]:
     return tuple(dict.fromkeys(values))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import warnings
 from collections.abc import Iterable
-from typing import NamedTuple
 
 import torch
 from torch import fx, nn
@@ -16,29 +15,9 @@ from fxpasses.graph.calls import Loss
 from fxpasses.graph.meta import scopes
 
 
-class _Context(NamedTuple):
-    """The settings of torch that a `with` block can change, and that a graph does not record."""
-
-    grad: bool
-    inference: bool
-    autocast_cpu: bool
-    autocast_cuda: bool
-
-    @classmethod
-    def current(cls) -> _Context:
-        return cls(
-            torch.is_grad_enabled(),
-            torch.is_inference_mode_enabled(),
-            torch.is_autocast_enabled("cpu"),
-            torch.is_autocast_enabled("cuda"),
-        )
-
-    def difference(self, outside: _Context) -> str:
-        if self.inference != outside.inference:
-            return "torch.inference_mode"
-        if self.grad != outside.grad:
-            return "torch.enable_grad" if self.grad else "torch.no_grad"
-        return "torch.autocast"
+def _settings() -> tuple[bool, bool, bool]:
+    """Returns the settings of torch that a `with` block can change, and that a graph does not record."""
+    return torch.is_grad_enabled(), torch.is_inference_mode_enabled(), torch._C._is_any_autocast_enabled()
 
 
 class LossRecorder:
@@ -48,9 +27,13 @@ class LossRecorder:
     """
 
     def __init__(self) -> None:
-        self._outside = _Context.current()
+        self._usual = _settings()
         self._random = _random_state()
         self._found: dict[tuple[str, str], Loss] = {}
+
+    def outside_of_usual(self) -> bool:
+        """Whether what is recorded now runs under other settings than the trace began with."""
+        return _settings() != self._usual
 
     def losses(self) -> tuple[Loss, ...]:
         """Returns what was noticed, in the order of the first occurrences."""
@@ -68,10 +51,13 @@ class LossRecorder:
 
     def see_node(self, module: tuple[str, type[nn.Module]], node: fx.Node) -> None:
         """Notes a node that was recorded under settings which the graph does not carry over."""
-        current = _Context.current()
-        if current != self._outside:
-            block = current.difference(self._outside)
-            self.note(module, f"computes under {block}, and the graph computes the same without it", node)
+        grad, inference, _ = _settings()
+        block = "torch.autocast"
+        if inference != self._usual[1]:
+            block = "torch.inference_mode"
+        elif grad != self._usual[0]:
+            block = "torch.enable_grad" if grad else "torch.no_grad"
+        self.note(module, f"computes under {block}, and the graph computes the same without it", node)
 
     def see_constant(self, module: tuple[str, type[nn.Module]], node: fx.Node) -> None:
         """Notes a tensor that the forward drew at random: in the graph it is a constant."""

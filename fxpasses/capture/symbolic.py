@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, get_type_hints
 
 from torch import fx, nn
 
@@ -82,13 +82,16 @@ def graph_module_of(model: nn.Module, training: bool, tracer: CaptureTracer, gra
     A constant tensor that the forward made while it was traced becomes a buffer outside of the state dict, so
     that it follows the module to another device.
     """
+    _resolve_annotations(model, graph)
     graph_module = LazyGraphModule(model, graph, type(model).__name__)
     graph_module.training = training
     for name, value in tracer.constants.items():
         graph_module.register_buffer(name, value, persistent=False)
     set_capture_record(
         graph_module,
-        CaptureRecord(model, training, tracer.calls(), tracer.losses.losses(), tracer.mode_readers(), module_aliases(model)),
+        CaptureRecord(
+            model, training, tracer.calls(), tracer.losses.losses(), tracer.mode_readers(), module_aliases(model)
+        ),
     )
     return graph_module
 
@@ -101,3 +104,16 @@ def module_aliases(model: nn.Module) -> dict[str, str]:
         if first.setdefault(module, path) != path:
             aliases[path] = first[module]
     return aliases
+
+
+def _resolve_annotations(model: nn.Module, graph: fx.Graph) -> None:
+    """Gives arguments the types that their annotations name: as text they mean nothing in the generated code."""
+    nodes = [node for node in graph.nodes if isinstance(node.type, str)]
+    if not nodes:
+        return
+    try:
+        hints = get_type_hints(type(model).forward)
+    except Exception:  # annotations may name what exists for type checkers only
+        hints = dict[str, Any]()
+    for node in nodes:
+        node.type = hints.get("return" if node.op == "output" else str(node.target).lstrip("*"))

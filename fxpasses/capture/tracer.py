@@ -8,6 +8,7 @@ assignment such as `y += 1` is recorded as one.
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from types import ModuleType
@@ -17,9 +18,11 @@ import torch
 from torch import fx, nn
 from torch.fx.node import base_types
 from torch.fx.proxy import Attribute
+from torch.fx.traceback import has_preserved_node_meta
 
 from fxpasses.capture.assignments import recorded_assignments
 from fxpasses.capture.losses import LossRecorder
+from fxpasses.capture.mode_reads import watch_is_blind, watched_training_flag
 from fxpasses.capture.proxies import PLAIN_OPERATOR, BufferProxy, RecordingProxy
 from fxpasses.graph.calls import ModuleCall, NodeRef, Opaque, map_structure
 from fxpasses.graph.numbers import makes_number
@@ -37,6 +40,7 @@ class _OpenCall:
     after: fx.Node | None
     parent: str | None
     output: object = Opaque("a call that did not return")
+    until: fx.Node | None = None
 
 
 class CaptureTracer(fx.Tracer):
@@ -62,6 +66,10 @@ class CaptureTracer(fx.Tracer):
         self._calls: list[_OpenCall] = []
         self._tensor_paths: dict[int, str] = {}
         self._thread = threading.get_ident()
+        self._last_node: fx.Node | None = None
+        self._stacks: dict[str, OrderedDict[str, Any]] = {}
+        self._mode_readers: dict[nn.Module, None] = {}
+        self._known_numbers: dict[fx.Node, bool] = {}
         self.losses = LossRecorder()
 
     def trace(self, root: Any, concrete_args: Any = None) -> fx.Graph:
@@ -71,16 +79,45 @@ class CaptureTracer(fx.Tracer):
             self._tensor_paths = {id(tensor): path for path, tensor in tensors}
             self.losses.see_hooks("", root)
         self._thread = threading.get_ident()
-        with recorded_assignments(self):
+        with recorded_assignments(self), watched_training_flag(self):
             graph = super().trace(root, concrete_args)
         self.losses.see_end(("", type(root)))
         return graph
 
-    def create_node(self, *args: Any, **kwargs: Any) -> fx.Node:
+    def create_node(
+        self, kind: str, target: Any, args: Any, kwargs: Any, name: str | None = None, type_expr: Any = None
+    ) -> fx.Node:
         """Makes a node, and notes it if it runs under settings that the graph does not carry over."""
-        node = super().create_node(*args, **kwargs)
-        self.losses.see_node(self.running_module(), node)
+        if has_preserved_node_meta() or self.record_stack_traces or self.check_mutable_operations:
+            node = super().create_node(kind, target, args, kwargs, name, type_expr)
+        else:
+            node = self.graph.create_node(kind, target, args, kwargs, name, type_expr)
+            self.node_name_to_scope[node.name] = (self.scope.module_path, self.scope.module_type)
+            if self.module_stack:
+                node.meta["nn_module_stack"] = self._shared_stack()
+        self._last_node = node
+        if self.losses.outside_of_usual():
+            self.losses.see_node(self.running_module(), node)
         return node
+
+    def _shared_stack(self) -> OrderedDict[str, Any]:
+        """Returns a copy of the current stack, the same one for all nodes of one call."""
+        key = next(reversed(self.module_stack))
+        if key not in self._stacks:
+            self._stacks[key] = self.module_stack.copy()
+        return self._stacks[key]
+
+    def sees_mode_read(self, module: nn.Module) -> None:
+        """Notes that the traced code asked whether `module` is in training mode."""
+        if not self.stands_aside():
+            self._mode_readers[module] = None
+
+    def mode_readers(self) -> tuple[str, ...]:
+        """Returns the paths of the modules on whose mode the trace may depend; empty if no mode can matter."""
+        readers = self._mode_readers
+        return tuple(
+            path for path, module in self.root.named_modules() if module in readers or watch_is_blind(type(module))
+        )
 
     def calls(self) -> tuple[ModuleCall, ...]:
         """Returns the finished trace's calls of traced-through modules, in the order in which they began."""
@@ -94,6 +131,7 @@ class CaptureTracer(fx.Tracer):
                 map_structure(call.output, _reference),
                 None if call.after is None else NodeRef(call.after.name),
                 call.parent,
+                until=None if call.until is None else NodeRef(call.until.name),
             )
             for call in self._calls
         )
@@ -122,13 +160,14 @@ class CaptureTracer(fx.Tracer):
             type(m),
             map_structure(args, _itself),
             map_structure(kwargs, _itself),
-            next(iter(reversed(self.graph.nodes)), None),
+            self._last_node,
             next(reversed(self.module_stack), None),
         )
         self._calls.append(call)
         self.losses.see_hooks(path, m)
         output = super().call_module(m, forward, args, kwargs)
         call.output = map_structure(output, _itself)
+        call.until = self._last_node
         return output
 
     def proxy(self, node: fx.Node) -> fx.Proxy:
@@ -155,7 +194,14 @@ class CaptureTracer(fx.Tracer):
 
     def create_arg(self, a: Any) -> Any:
         """Turns a Python value into an argument of a node, without storing anything on the model."""
-        if isinstance(a, torch.Tensor) and not isinstance(a, fx.Proxy):
+        kind = type(a)
+        if kind in _PLAIN_TYPES:
+            return a
+        if isinstance(a, fx.Proxy):
+            return a.node
+        if kind is tuple or kind is list:
+            return kind([self.create_arg(item) for item in a])
+        if isinstance(a, torch.Tensor):
             return self._tensor_node(a)
         if isinstance(a, tuple) and hasattr(a, "_fields"):
             # A named tuple is a container like any other: no node is spent on building it.
@@ -168,7 +214,7 @@ class CaptureTracer(fx.Tracer):
         A Python number is never changed in place. The generated code would assign to its variable, which a
         second name may still stand for, so for numbers the plain operator is recorded.
         """
-        recorded = PLAIN_OPERATOR[target] if makes_number(proxy.node) else target
+        recorded = PLAIN_OPERATOR[target] if makes_number(proxy.node, self._known_numbers) else target
         return self.create_proxy("call_function", recorded, (proxy, other), {})
 
     def assign_buffer(self, module: nn.Module, name: str, value: fx.Proxy) -> None:
@@ -200,6 +246,9 @@ class CaptureTracer(fx.Tracer):
     def running_module(self) -> tuple[str, type[nn.Module]]:
         """Returns path and class of the module whose forward is running."""
         return next(reversed(self.module_stack.values()), ("", type(self.root)))
+
+
+_PLAIN_TYPES = frozenset({int, float, bool, str, type(None), type(...), torch.dtype, torch.device})
 
 
 def _itself(value: object) -> object:

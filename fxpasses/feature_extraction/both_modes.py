@@ -14,7 +14,6 @@ from fxpasses.capture.symbolic import capture_symbolic, require_module
 from fxpasses.errors import ModeDifferenceWarning, UnknownLeafError
 from fxpasses.graph.calls import Loss
 from fxpasses.graph.meta import capture_record, qualified_name
-from fxpasses.manager import PassManager
 from fxpasses.passes.diff_modes import DiffModes, ModeDiff
 from fxpasses.passes.name_nodes import NameNodes, NameStyle
 
@@ -30,21 +29,37 @@ class CaptureOptions:
 
 
 class BothModes(NamedTuple):
-    """The named graphs of both modes, how they differ, and what either does not carry over from the model."""
+    """The named graphs of a model.
+
+    Attributes:
+        train: The graph of training mode.
+        eval: The graph of evaluation mode; the same object where the mode cannot matter.
+        diff: How they differ.
+        losses: What either does not carry over from the model.
+        mode_readers: The modules on whose mode the graphs may depend; empty if the mode cannot matter.
+    """
 
     train: fx.GraphModule
     eval: fx.GraphModule
     diff: ModeDiff
     losses: tuple[Loss, ...]
+    mode_readers: tuple[str, ...]
 
 
 def capture_both(model: nn.Module, options: CaptureOptions) -> BothModes:
-    """Captures and names `model` in training and in evaluation mode, and compares the two."""
+    """Captures and names `model` in training and in evaluation mode, and compares the two.
+
+    A trace that never asked for a module's mode is the same in the other mode, so there is only one then.
+    """
     require_module(model)
     leaves = present_leaves(model, options.leaf_modules)
-    train, eval_ = (_capture(model, training, leaves, options) for training in (True, False))
-    diff = DiffModes(eval_).call(train).diff
-    return BothModes(train, eval_, diff, tuple(dict.fromkeys(_losses(train) + _losses(eval_))))
+    train = _capture(model, True, leaves, options)
+    record = capture_record(train)
+    if record is not None and not record.mode_readers:
+        return BothModes(train, train, ModeDiff(), record.losses, ())
+    eval_ = _capture(model, False, leaves, options)
+    readers, losses = (_of_both(train, eval_, what) for what in ("mode_readers", "losses"))
+    return BothModes(train, eval_, DiffModes(eval_).call(train).diff, losses, readers)
 
 
 def capture_mode(model: nn.Module, training: bool | None, options: CaptureOptions) -> fx.GraphModule:
@@ -101,9 +116,10 @@ def _capture(
     captured = capture_symbolic(
         model, training=training, tracer_options=tracer_options, concrete_args=options.concrete_args, warn=False
     )
-    return PassManager([NameNodes(options.names)])(captured).graph_module
+    return NameNodes(options.names)(captured).graph_module
 
 
-def _losses(graph_module: fx.GraphModule) -> tuple[Loss, ...]:
-    record = capture_record(graph_module)
-    return () if record is None else record.losses
+def _of_both(train: fx.GraphModule, eval_: fx.GraphModule, what: str) -> tuple[Any, ...]:
+    """Returns what the records of both captures hold, each thing once."""
+    found = (getattr(capture_record(graph_module), what, ()) for graph_module in (train, eval_))
+    return tuple(dict.fromkeys(each for part in found for each in part))

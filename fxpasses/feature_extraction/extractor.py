@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, overload
 
-from torch import nn
+from torch import fx, nn
 
 from fxpasses.capture.losses import relevant_losses, warn_of_losses
 from fxpasses.errors import ArgumentTypeError
 from fxpasses.feature_extraction.both_modes import (
+    BothModes,
     CaptureOptions,
     capture_both,
     capture_mode,
@@ -17,7 +18,8 @@ from fxpasses.feature_extraction.both_modes import (
     warn_of_differences,
 )
 from fxpasses.feature_extraction.dual_graph_module import DualGraphModule, common_root
-from fxpasses.feature_extraction.selection import ReturnNodes, check_selection, parse_selection
+from fxpasses.feature_extraction.selection import ReturnNodes, Selection, check_selection, parse_selection
+from fxpasses.graph.lazy_graph_module import with_own_graph
 from fxpasses.graph.values import NamedValues
 from fxpasses.manager import PassManager
 from fxpasses.passes.name_nodes import NameStyle
@@ -75,9 +77,10 @@ def create_feature_extractor(
     """
     selection = parse_selection(return_nodes, train_return_nodes, eval_return_nodes)
     captured = capture_both(model, CaptureOptions(tracer_kwargs, concrete_args, leaf_modules, names))
-    check_selection(selection, NamedValues(captured.train), NamedValues(captured.eval))
-    train = PassManager([PruneToOutputs(dict(selection.train)), ProtectOutputs()])(captured.train).graph_module
-    eval_ = PassManager([PruneToOutputs(dict(selection.eval)), ProtectOutputs()])(captured.eval).graph_module
+    in_train = NamedValues(captured.train)
+    in_eval = in_train if captured.eval is captured.train else NamedValues(captured.eval)
+    check_selection(selection, in_train, in_eval)
+    train, eval_ = _extract(selection, captured)
     if not suppress_diff_warning:
         requested = {*names_of(train), *names_of(eval_)}
         warn_of_differences(captured.diff.restricted_to(requested), "the requested values", stacklevel=2)
@@ -85,6 +88,16 @@ def create_feature_extractor(
     root = common_root(train, eval_)
     root.training = model.training
     return DualGraphModule(root, train.graph, eval_.graph, type(model).__name__, selection)
+
+
+def _extract(selection: Selection, captured: BothModes) -> tuple[fx.GraphModule, fx.GraphModule]:
+    """Lets each mode's graph return what was asked for in that mode; one graph stays one if it can."""
+    train, eval_ = captured.train, captured.eval
+    if train is eval_ and selection.train != selection.eval:
+        eval_ = with_own_graph(train)
+    for_train, for_eval = (PassManager([PruneToOutputs(dict(pairs)), ProtectOutputs()]) for pairs in selection)
+    result = for_train(train).graph_module
+    return result, result if eval_ is train else for_eval(eval_).graph_module
 
 
 @overload

@@ -36,48 +36,57 @@ def copy_targets(root: nn.Module, into: nn.Module, graph: fx.Graph) -> None:
         into: Changed in place. Containers on the way are made fresh, never shared with `root`.
         graph: Whose nodes to look at; the order of their first use becomes the order of children.
     """
-    placed: set[str] = set()
-    for path in targets(graph):
-        if path not in placed:
-            placed.add(path)
-            install(root, into, path)
+    places: dict[str, _Place | None] = {"": (root, into)}
+    for path in dict.fromkeys(targets(graph)):
+        _install(path, places)
 
 
 def install(root: nn.Module, into: nn.Module, path: str) -> None:
     """Makes what `path` refers to below `root` reachable from `into` by the same path, by reference."""
-    *containers, name = path.split(".")
-    source: object = root
-    destination = into
-    for container in containers:
-        source = getattr(source, container, None)
-        if not isinstance(source, nn.Module):
-            return
-        if destination._modules.get(container) is source:
-            return  # an enclosing module is itself a target, and holds this one
-        destination = _child(destination, container, source)
-    if hasattr(source, name) and isinstance(source, nn.Module):
-        _place(source, destination, name)
+    _install(path, {"": (root, into)})
 
 
-def _child(parent: nn.Module, name: str, like: nn.Module) -> nn.Module:
-    child = parent._modules.get(name)
-    if child is None:
-        child = nn.Module()
-        child.training = like.training
-        parent.add_module(name, child)
-    return child
+_Place = tuple[nn.Module, nn.Module]
+"""A container of the source, and the one that stands for it in the destination."""
 
 
-def _place(source: nn.Module, destination: nn.Module, name: str) -> None:
-    value = getattr(source, name)
-    if isinstance(value, nn.Module):
-        destination.add_module(name, value)
+def _install(path: str, places: dict[str, _Place | None]) -> None:
+    container, _, name = path.rpartition(".")
+    place = _place_of(container, places)
+    if place is None:
+        return
+    source, destination = place
+    if name in source._modules:
+        destination._modules[name] = source._modules[name]
     elif name in source._buffers:
-        destination.register_buffer(name, value, persistent=name not in source._non_persistent_buffers_set)
-    elif isinstance(value, nn.Parameter):
-        destination.register_parameter(name, value)
-    else:
-        setattr(destination, name, value)
+        persistent = name not in source._non_persistent_buffers_set
+        destination.register_buffer(name, source._buffers[name], persistent=persistent)
+    elif hasattr(source, name):
+        setattr(destination, name, getattr(source, name))
+
+
+def _place_of(path: str, places: dict[str, _Place | None]) -> _Place | None:
+    """Returns where the container at `path` is and what stands for it, made when it is first asked for.
+
+    None means that there is no such container, or that an enclosing module was placed whole and holds it.
+    """
+    if path not in places:
+        outer_path, _, name = path.rpartition(".")
+        outer = _place_of(outer_path, places)
+        places[path] = None if outer is None else _inner_place(outer, name)
+    return places[path]
+
+
+def _inner_place(outer: _Place, name: str) -> _Place | None:
+    source, destination = outer
+    inner = source._modules[name] if name in source._modules else getattr(source, name, None)
+    placed = destination._modules.get(name)
+    if not isinstance(inner, nn.Module) or placed is inner:
+        return None
+    if placed is None:
+        placed = destination._modules[name] = nn.Module()
+        placed.training = inner.training
+    return inner, placed
 
 
 def drop_unused(graph_module: fx.GraphModule) -> int:

@@ -15,21 +15,34 @@ _MATH = frozenset(function for function in vars(math).values() if callable(funct
 _OPERATORS = frozenset(function for function in vars(operator).values() if callable(function))
 
 
-def makes_number(node: fx.Node) -> bool:
+def makes_number(node: fx.Node, known: dict[fx.Node, bool] | None = None) -> bool:
     """Whether `node` surely computes an immutable Python value: a number, a shape, a dtype or a device.
 
     An answer of False means "not known". The walk follows arithmetic back to where its numbers come from.
+
+    Args:
+        node: The node in question.
+        known: Earlier answers for nodes of the same graph; the answer for `node` is added.
 
     Example:
         >>> graph = fx.symbolic_trace(lambda x: x.size(0) * 2 + x).graph
         >>> [makes_number(node) for node in graph.nodes]
         [False, True, True, False, False]
     """
+    known = {} if known is None else known
+    if node not in known:
+        known[node] = _follow(node, known)
+    return known[node]
+
+
+def _follow(node: fx.Node, known: dict[fx.Node, bool]) -> bool:
     waiting, seen = [node], set[fx.Node]()
     while waiting:
         current = waiting.pop()
-        if current in seen or _is_source(current):
+        if current in seen or known.get(current) or _is_source(current):
             continue
+        if current in known:
+            return False
         seen.add(current)
         operands = current.all_input_nodes
         if current.op != "call_function" or current.target not in _OPERATORS or not operands:

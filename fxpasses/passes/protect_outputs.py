@@ -8,7 +8,8 @@ from typing import Any, ClassVar, cast
 
 from torch import fx
 
-from fxpasses.graph.effects import Effects, analyze_effects
+from fxpasses.graph.analyses import effects_of
+from fxpasses.graph.effects import Effects
 from fxpasses.graph.effects_copies import insert_copy
 from fxpasses.graph.effects_storages import NOWHERE
 from fxpasses.graph.facts import CALLS, NAMES, Fact
@@ -53,7 +54,8 @@ class ProtectOutputs(Pass):
 
     def call(self, graph_module: fx.GraphModule) -> ProtectResult:
         """Inserts the copies; see the class."""
-        copies = protect_outputs(graph_module, analyze_effects(graph_module, training=self.training))
+        kept = set(graph_module.graph.nodes)
+        copies = protect_outputs(graph_module, effects_of(graph_module, self.training), kept)
         return ProtectResult(graph_module, copies > 0, copies=copies)
 
 
@@ -83,6 +85,7 @@ def overwritten_outputs(
     """Returns the nodes among the outputs whose value a later node may overwrite, in order of execution.
 
     Example:
+        >>> from fxpasses.graph.effects import analyze_effects
         >>> def model(x):
         ...     y = x + 1
         ...     return x, y, y.relu_()

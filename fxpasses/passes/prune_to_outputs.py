@@ -9,9 +9,10 @@ from typing import Any, ClassVar, cast
 from torch import fx
 
 from fxpasses.errors import ArgumentTypeError, DuplicateOutputError, EmptySelectionError, UnknownNodeError
+from fxpasses.graph.analyses import effects_of
 from fxpasses.graph.calls import leaves, map_structure
 from fxpasses.graph.edit import insert_after
-from fxpasses.graph.effects import Effects, analyze_effects
+from fxpasses.graph.effects import Effects
 from fxpasses.graph.effects_moments import value_after
 from fxpasses.graph.facts import NAMES, Fact
 from fxpasses.graph.liveness import live_nodes
@@ -78,7 +79,7 @@ class PruneToOutputs(Pass):
         unknown = [name for name, _ in self.selection if name not in values]
         if unknown:
             raise UnknownNodeError("\n".join(_unknown(name, values) for name in unknown))
-        effects = analyze_effects(graph_module)
+        effects = effects_of(graph_module)
         removed = prune_to(
             graph_module,
             {key: returned_value(graph_module.graph, values, name, effects) for name, key in self.selection},
@@ -138,7 +139,7 @@ def prune_to(graph_module: fx.GraphModule, outputs: Mapping[str, object]) -> int
     output = graph.output_node()
     output.args = (cast("Any", dict(outputs)),)
     output.type = None
-    kept = live_nodes(graph, _nodes_in(outputs), analyze_effects(graph_module))
+    kept = live_nodes(graph, _nodes_in(outputs), effects_of(graph_module))
     unneeded = [node for node in reversed(graph.nodes) if node not in kept and node.op not in ("output", "placeholder")]
     for node in unneeded:
         graph.erase_node(node)
