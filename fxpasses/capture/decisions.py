@@ -59,6 +59,7 @@ class Decision:
         answer: What was answered.
         place: The line that asked.
         module: Path of the module whose forward was running.
+        time: How many nodes the graph had then.
     """
 
     node: fx.Node
@@ -66,6 +67,7 @@ class Decision:
     answer: Any
     place: Place
     module: str
+    time: int
 
 
 def deciding(decisions: Sequence[Decision]) -> list[Decision]:

@@ -6,11 +6,18 @@ import operator
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
 
+import torch
 from torch import fx
 from torch.fx.node import map_arg
 from torch.utils import _pytree as pytree
 
 from fxpasses.capture.signature import Argument, placeholder_default
+
+_AUGMENTED: dict[Any, Callable[..., Any]] = {
+    overload: getattr(operator, f"i{name}")
+    for name, plain in (("add", "add_"), ("sub", "sub_"), ("mul", "mul_"), ("truediv", "div_"))
+    for overload in (getattr(torch.ops.aten, plain).Tensor, getattr(torch.ops.aten, plain).Scalar)
+}
 
 
 class Unflattened:
@@ -52,43 +59,76 @@ def plain_graph(unlifted: fx.GraphModule, arguments: Sequence[Argument]) -> tupl
             copies.placeholder(node, next(sources))
         elif node.op == "output":
             graph.output(_output(graph, unlifted, cast("Any", map_arg(node.args[0], copies.of))))
-        elif node.op != "get_attr" and not (node.op == "call_module" and node.target == "_guards_fn"):
+        elif not _is_left_out(node):
             copies.copied(node)
     return graph, copies.by_name
 
 
 class _Copies:
-    """The nodes of the new graph, made when they are first used where that is possible."""
+    """The nodes of the new graph; parameters, arguments and sizes are read when something uses them.
+
+    An export computes a size once for all modules that use it. Here each module call computes its own, so that no
+    call depends on what is inside another one.
+    """
 
     def __init__(self, graph: fx.Graph) -> None:
         self._graph = graph
         self._sources: dict[fx.Node, Callable[[fx.Graph], fx.Node]] = {}
         self._known: dict[fx.Node, fx.Node] = {}
+        self._sizes: dict[tuple[fx.Node, str], fx.Node] = {}
+        self._stack: dict[str, Any] = {}
         self.by_name: dict[str, fx.Node] = {}
 
     def placeholder(self, node: fx.Node, source: Callable[[fx.Graph], fx.Node]) -> None:
+        """Takes note of how a leaf of the arguments is read."""
         self._sources[node] = source
 
+    def copied(self, node: fx.Node) -> None:
+        """Copies an operation, with what it reads for the first time."""
+        if _is_size(node):
+            return
+        self._stack = node.meta.get("nn_module_stack") or {}
+        self._known[node] = self.by_name[node.name] = _with_operator(self._graph.node_copy(node, self.of))
+
     def of(self, node: fx.Node) -> fx.Node:
+        """Returns the copy of a node for use in the module call that is being copied."""
+        if _is_size(node) and node not in self._sources:
+            return self._size(node)
         if node not in self._known:
             if node.op == "get_attr":
-                self._keep(node, self._graph.create_node("get_attr", node.target))
+                made = self._graph.create_node("get_attr", node.target)
+                made.meta.update(node.meta, nn_module_stack=self._stack)
             else:
-                self._keep(node, self._sources[node](self._graph))
+                made = self._sources[node](self._graph)
+            self._known[node] = self.by_name[node.name] = made
         return self._known[node]
 
-    def copied(self, node: fx.Node) -> None:
-        before = set(self._known)
-        copy = self._graph.node_copy(node, self.of)
-        for each in set(self._known) - before:
-            stack = copy.meta.get("nn_module_stack")
-            if each.op == "get_attr" and stack is not None:
-                self._known[each].meta["nn_module_stack"] = stack
-        self._keep(node, copy)
+    def _size(self, node: fx.Node) -> fx.Node:
+        key = (node, next(reversed(self._stack), ""))
+        if key not in self._sizes:
+            copy = self._graph.node_copy(node, self.of)
+            copy.meta["nn_module_stack"] = self._stack
+            self._sizes[key] = copy
+            self.by_name.setdefault(node.name, copy)
+        return self._sizes[key]
 
-    def _keep(self, node: fx.Node, copy: fx.Node) -> None:
-        self._known[node] = copy
-        self.by_name[node.name] = copy
+
+def _is_left_out(node: fx.Node) -> bool:
+    """Whether a node checks what the guards check, or the device that the graph may be moved away from."""
+    if node.op == "call_module":
+        return node.target == "_guards_fn"
+    return node.op == "get_attr" or node.target is torch.ops.aten._assert_tensor_metadata.default
+
+
+def _is_size(node: fx.Node) -> bool:
+    return node.op == "call_function" and isinstance(node.meta.get("val"), (torch.SymInt, torch.SymFloat, torch.SymBool))
+
+
+def _with_operator(node: fx.Node) -> fx.Node:
+    """Spells `aten.add_` as the augmented assignment that it nearly always was, as the other captures record it."""
+    if node.target in _AUGMENTED and len(node.args) == 2 and not node.kwargs:
+        node.target = _AUGMENTED[node.target]
+    return node
 
 
 def _sources(argument: Argument, placeholder: fx.Node) -> Iterator[Callable[[fx.Graph], fx.Node]]:

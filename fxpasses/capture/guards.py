@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import torch
@@ -31,6 +31,7 @@ class Guard:
         place: The line of source that asked.
         module: Path of the module whose forward was running.
         node: Name of the deciding node in the guards' own program.
+        time: How many nodes the graph had when it was taken: what was recorded earlier does not depend on it.
     """
 
     text: str
@@ -39,11 +40,20 @@ class Guard:
     place: Place
     module: str
     node: str
+    time: int
 
     @classmethod
     def of(cls, decision: Decision) -> Guard:
         """Makes the guard of a decision."""
-        return cls(_statement(decision), decision.kind, decision.answer, decision.place, decision.module, decision.node.name)
+        return cls(
+            _statement(decision),
+            decision.kind,
+            decision.answer,
+            decision.place,
+            decision.module,
+            decision.node.name,
+            decision.time,
+        )
 
     def __str__(self) -> str:
         if not self.place.file:
@@ -95,6 +105,11 @@ class GuardSet:
         self._check_sizes(values)
         self._check_decisions(values)
         self.remember(key)
+
+    def until(self, position: int) -> GuardSet:
+        """Returns the guards that matter for what the graph computes up to its node at `position`."""
+        guards = tuple(guard for guard in self.guards if guard.time <= position)
+        return replace(self, guards=guards, program=self.program if guards else None, _fitting=set(self._fitting))
 
     def remember(self, key: Any) -> None:
         """Takes note of arguments that fit."""

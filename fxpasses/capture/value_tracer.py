@@ -255,7 +255,7 @@ class ValueTracer(CaptureTracer):
         return device
 
     def _decided(self, node: fx.Node, kind: str, answer: Any) -> None:
-        self.decisions.append(Decision(node, kind, answer, current_place(), self._module_path()))
+        self.decisions.append(Decision(node, kind, answer, current_place(), self._module_path(), len(self.graph.nodes)))
 
     def _module_path(self) -> str:
         return next(reversed(self.module_stack.values()), ("", None))[0]
