@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from operator import attrgetter
 from typing import Any, cast
 
@@ -25,7 +27,7 @@ class GraphChange:
         removed: Nodes that only the earlier state has, in order.
         edited: Nodes of the later state, each with the fields of it that differ.
         replaced: Removed nodes, each with the node that now stands where it was used.
-        moved: Whether nodes that both have come in another order.
+        moved: As few nodes as explain why those that both have come in another order.
         modules: Whether modules, parameters or buffers were replaced, added, removed or written.
         other: What else differs, such as the code generator.
 
@@ -41,7 +43,7 @@ class GraphChange:
     removed: tuple[fx.Node, ...] = ()
     edited: Mapping[fx.Node, tuple[str, ...]] = field(default_factory=dict[fx.Node, tuple[str, ...]])
     replaced: Mapping[fx.Node, fx.Node] = field(default_factory=dict[fx.Node, fx.Node])
-    moved: bool = False
+    moved: tuple[fx.Node, ...] = ()
     modules: bool = False
     other: tuple[str, ...] = ()
 
@@ -56,7 +58,8 @@ class GraphChange:
         parts += [f"edited {', '.join(f'{node}.{name}' for name in fields)}" for node, fields in self.edited.items()][
             :5
         ]
-        parts += ["moved nodes"] * self.moved + ["changed modules or tensors"] * self.modules
+        parts += [f"moved {_names(self.moved)}"] * bool(self.moved)
+        parts += ["changed modules or tensors"] * self.modules
         return "; ".join([*parts, *self.other]) or "nothing"
 
 
@@ -70,7 +73,7 @@ def compare(before: GraphState, after: GraphState) -> GraphChange:
         tuple(node for part in parts for node in part.removed),
         {node: fields for part in parts for node, fields in part.edited.items()},
         {old: new for part in parts for old, new in part.replaced.items()},
-        any(part.moved for part in parts),
+        tuple(node for part in parts for node in part.moved),
         same_module and not before.holds_same_tensors(after),
         other + tuple(text for part in parts for text in part.other),
     )
@@ -83,14 +86,13 @@ def _compare_graphs(before: GraphColumns, after: GraphColumns) -> GraphChange:
     new: dict[object, NodeRow] = {key(row): row for row in after.rows()}
     same_node = _identical if by_identity else _same_name(before, after)
     edits = {row.node: _edited(old[each], row, same_node) for each, row in new.items() if each in old}
-    kept_old = [each for each in old if each in new]
     removed = {row.node: None for each, row in old.items() if each not in new}
     return GraphChange(
         tuple(row.node for each, row in new.items() if each not in old),
         tuple(removed),
         {node: fields for node, fields in edits.items() if fields},
         dict(_replaced(old, new, removed)),
-        kept_old != [each for each in new if each in old],
+        _moved(old, new),
         other=() if not by_identity or before.codegen is after.codegen else ("code generator",),
     )
 
@@ -101,6 +103,28 @@ def _edited(old: NodeRow, new: NodeRow, same_node: Callable[[fx.Node, fx.Node], 
         for name, before, after in zip(FIELDS, old[1:], new[1:], strict=True)
         if before is not after and not same_value(before, after, same_node)
     )
+
+
+def _moved(old: Mapping[object, NodeRow], new: Mapping[object, NodeRow]) -> tuple[fx.Node, ...]:
+    """Returns the nodes outside of a longest run of kept nodes that are still in their order."""
+    place = {each: index for index, each in enumerate(old)}
+    kept = [(place[each], row.node) for each, row in new.items() if each in place]
+    if all(first[0] < second[0] for first, second in pairwise(kept)):
+        return ()
+    ends: list[int] = []  # the smallest place at which a run of each length can end
+    lengths: list[int] = []
+    for index, _ in kept:
+        length = bisect_left(ends, index)
+        ends[length : length + 1] = [index]
+        lengths.append(length)
+    wanted = len(ends) - 1
+    moved: list[fx.Node] = []
+    for length, (_, node) in zip(reversed(lengths), reversed(kept), strict=True):
+        if length == wanted:
+            wanted -= 1
+        else:
+            moved.append(node)
+    return tuple(reversed(moved))
 
 
 def _replaced(

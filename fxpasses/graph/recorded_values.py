@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import is_
 from typing import Any, cast
 
 import torch
@@ -23,12 +24,26 @@ class RecordedValues:
 
     def __init__(self, owner: nn.Module) -> None:
         self.owner = owner
+        self._checked: dict[fx.Node, list[object]] = {}
 
     def difference(self, row: NodeRow) -> str | None:
-        """Says what is stale about the recorded value of a node, or returns None."""
+        """Says what is stale about the recorded value of a node, or returns None.
+
+        A node that was asked about before, and looks the same now, is not computed again.
+        """
         recorded = recorded_value(row.node)
         if recorded is None or row.op not in ("call_function", "call_method", "call_module"):
             return None
+        looks: list[object] = [row.target, row.args, row.kwargs, recorded, *map(recorded_value, row.node._input_nodes)]
+        checked = self._checked.get(row.node)
+        if checked is not None and len(checked) == len(looks) and all(map(is_, checked, looks)):
+            return None
+        difference = self._computed_difference(row, recorded)
+        if difference is None:
+            self._checked[row.node] = looks
+        return difference
+
+    def _computed_difference(self, row: NodeRow, recorded: Any) -> str | None:
         try:
             computed = self._compute(row)
         except Exception:  # no kernel for tensors without memory, sizes that depend on data: it cannot be told

@@ -159,7 +159,7 @@ class _GraphSnapshot:
         present = list(self.columns.graph.nodes)
         for node in present:
             if node not in known:
-                node.args, node.kwargs = (), {}
+                _set_arguments(node, (), {})
         for node in present:
             _isolate(node)
             node._erased = node not in known
@@ -183,10 +183,16 @@ class _GraphSnapshot:
 
     def _restore_uses(self) -> None:
         for row in self.columns.rows():
-            row.node._update_args_kwargs(row.args, row.kwargs)
+            _set_arguments(row.node, row.args, row.kwargs)
         for node, users in zip(self.columns.nodes, self.users, strict=True):
             node.users.clear()
             node.users.update(dict.fromkeys(users))
+
+
+def _set_arguments(node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    for used in node._input_nodes:
+        used.users.setdefault(node)  # taking a use back fails where somebody removed it from `users`
+    node._update_args_kwargs(args, kwargs)
 
 
 def _isolate(node: fx.Node) -> None:

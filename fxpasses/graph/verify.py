@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from torch import fx
+from torch import fx, nn
 
 from fxpasses.errors import VerificationError
+from fxpasses.graph.recorded_values import RecordedValues
+from fxpasses.graph.spelling import spell
 from fxpasses.graph.state import GraphState
 from fxpasses.graph.verify_arguments import argument_structure_problems
 from fxpasses.graph.verify_calls import call_problems
@@ -51,17 +53,31 @@ def verify(graph_module: fx.GraphModule) -> None:
 
 def problems(graph_module: fx.GraphModule) -> list[Problem]:
     """Returns everything that is malformed in `graph_module`; see `verify`."""
-    return list(problems_of(GraphState.of(graph_module)))
+    return list(Verifier().problems(GraphState.of(graph_module)))
 
 
-def problems_of(state: GraphState) -> Iterator[Problem]:
-    """Yields everything that is malformed; `state` is the graph module as it is now."""
-    for path, columns in state.graphs.items():
+class Verifier:
+    """Verifies the same graph module again and again; remembers which recorded values it has computed."""
+
+    def __init__(self) -> None:
+        self._recorded: dict[nn.Module, RecordedValues] = {}
+
+    def problems(self, state: GraphState) -> Iterator[Problem]:
+        """Yields everything that is malformed; `state` is the graph module as it is now."""
+        for path, columns in state.graphs.items():
+            found = [*structure_problems(columns), *argument_structure_problems(columns)]
+            yield from found
+            yield from call_problems(columns, state.graph_module.get_submodule(path))
+            yield from meta_problems(columns, None if found else self._recorded_of(state, path))
+
+    def meta_problems(self, state: GraphState) -> Iterator[Problem]:
+        """Yields what is wrong with meta alone."""
+        for path, columns in state.graphs.items():
+            yield from meta_problems(columns, self._recorded_of(state, path))
+
+    def _recorded_of(self, state: GraphState, path: str) -> RecordedValues:
         owner = state.graph_module.get_submodule(path)
-        found = [*structure_problems(columns), *argument_structure_problems(columns)]
-        yield from found
-        yield from call_problems(columns, owner)
-        yield from meta_problems(columns, owner, values=not found)
+        return self._recorded.setdefault(owner, RecordedValues(owner))
 
 
 def describe(found: list[Problem]) -> str:
@@ -86,21 +102,3 @@ def _around(culprit: fx.Node) -> list[str]:
     start, stop = max(place - _AROUND, 0), place + _AROUND + 1
     lines = [("--> " if node is culprit else "    ") + spell(node) for node in nodes[start:stop]]
     return ["    ..."] * (start > 0) + lines + ["    ..."] * (stop < len(nodes))
-
-
-def spell(node: fx.Node) -> str:
-    """Returns a line for `node` that can be made whatever is wrong with it.
-
-    Example:
-        >>> [spell(node) for node in fx.symbolic_trace(lambda x: x + 1).graph.nodes][1]
-        'add = call_function[add](x, 1)'
-    """
-    target = getattr(node.target, "__name__", None) or str(node.target)
-    arguments = [_short(argument) for argument in node._args]
-    arguments += [f"{name}={_short(argument)}" for name, argument in node._kwargs.items()]
-    return f"{node.name} = {node.op}[{target}]({', '.join(arguments)})"
-
-
-def _short(argument: object) -> str:
-    text = repr(argument)
-    return text if len(text) <= 60 else text[:57] + "..."

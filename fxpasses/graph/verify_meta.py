@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from operator import attrgetter
 from typing import Any, cast
 
-from torch import fx, nn
+from torch import fx
 
 from fxpasses.graph.recorded_values import RecordedValues
 from fxpasses.graph.state import GraphColumns
@@ -16,26 +17,29 @@ _WITHOUT_NODES = frozenset(
 )
 
 
-def meta_problems(columns: GraphColumns, owner: nn.Module, *, values: bool = True) -> Iterator[Problem]:
+def meta_problems(columns: GraphColumns, recorded: RecordedValues | None) -> Iterator[Problem]:
     """Yields what is wrong with the meta of nodes.
 
     Args:
         columns: The graph.
-        owner: Where its modules are looked up.
-        values: Whether to compare the recorded values, too; that takes a graph that is well formed otherwise.
+        recorded: Compares the recorded values; None if the graph is not well formed otherwise.
     """
+    if not any(map(_meta_of, columns.nodes)):
+        return
     nodes = set(columns.nodes)
     for node in columns.nodes:
         for key, stranger in _strangers(node, nodes):
             text = f"meta[{key!r}] of {node.name!r} refers to {stranger.name!r}, which is not in this graph."
             yield Problem("meta", node, text)
-    if values and any("val" in node.meta or "tensor_meta" in node.meta for node in columns.nodes):
-        recorded = RecordedValues(owner)
+    if recorded is not None:
         for row in columns.rows():
             difference = recorded.difference(row)
             if difference is not None:
                 text = f"The value recorded in the meta of {row.name!r} is stale: {difference}."
                 yield Problem("stale", row.node, text)
+
+
+_meta_of = attrgetter("meta")
 
 
 def _strangers(node: fx.Node, nodes: set[fx.Node]) -> Iterator[tuple[str, fx.Node]]:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from typing import ClassVar, NoReturn
 
 from torch import fx
 
-from fxpasses.errors import ArgumentTypeError, ContractError, FalseClaimError, PassError
+from fxpasses.errors import ArgumentTypeError, ContractError, PassError
+from fxpasses.graph.analyses import shared_analyses
 from fxpasses.graph.facts import Fact
 from fxpasses.graph.snapshot import Snapshot
 from fxpasses.graph.state import GraphState
+from fxpasses.manager.claims import check_claims
 from fxpasses.manager.contract import Pass, PassLike, PassResult
 from fxpasses.manager.instrument import Instrument, Step
 from fxpasses.manager.names import pass_name
@@ -72,6 +75,20 @@ class Execution:
         self.state = state
         self.known = known
         self.instruments: tuple[Instrument, ...] = ()
+        self.involved: list[Instrument] = []
+
+    @contextmanager
+    def watched_by(
+        self, instruments: tuple[Instrument, ...], graph_module: fx.GraphModule
+    ) -> Generator[None, None, None]:
+        """Lets these instruments, too, watch what runs in the block."""
+        outer = self.instruments
+        self.involved.extend(instruments)
+        for instrument in instruments:
+            instrument.before_pipeline(graph_module)
+        self.instruments = (*outer, *instruments)
+        yield
+        self.instruments = outer
 
     def step(
         self, pass_: PassLike, graph_module: fx.GraphModule, position: tuple[int, ...]
@@ -103,7 +120,7 @@ class Execution:
         step.result, step.claimed = as_result(outcome, step.pass_, graph_module)
         if step.graph_module is not graph_module or not self.state.still_holds():
             step.after = self.state = GraphState.of(step.graph_module)
-        _check_claims(step, graph_module)
+        check_claims(step, graph_module)
         self.known = facts_after(step.pass_, self.known, changed=step.changed)
         self._tell(lambda instrument: instrument.after_pass(step))
 
@@ -124,9 +141,10 @@ class Execution:
         if isinstance(error, ContractError) and error.before is None:
             error.pass_, error.position, error.before, error.after = step.pass_, step.position, before, after
             raise error
-        did = "raised" if step.result is None else "was followed by"
+        which = f"{step.name} (pass {place_text(step.position)})"
+        did = f"{which} raised {type(error).__name__}" if step.result is None else f"After {which}"
         message = (
-            f"{step.name} (pass {place_text(step.position)}) {did} {type(error).__name__}: {error}\n"
+            f"{did}: {error}\n"
             "The graph module is as it was before the pipeline; this error's `before` and `after` are copies of the "
             "graph as the pass got and left it."
         )
@@ -137,13 +155,16 @@ def run_as_transaction(pipeline: Composite, graph_module: fx.GraphModule) -> Pip
     """Runs `pipeline`; compiles once if anything changed, and puts everything back if anything raises."""
     known = check_needs(pipeline.placed(()), graph_module)
     snapshot = Snapshot.take(graph_module)
+    execution = Execution(snapshot.state, known)
     try:
-        execution = Execution(snapshot.state, known)
-        result = pipeline.run(execution, graph_module, ())
+        with shared_analyses():
+            result = pipeline.run(execution, graph_module, ())
         if execution.state is not snapshot.state:  # meta alone does not enter the code
             _recompile(result.graph_module)
     except BaseException:
         snapshot.restore()
+        for instrument in execution.involved:
+            instrument.after_restore(graph_module)
         raise
     return result
 
@@ -170,25 +191,3 @@ def as_result(outcome: object, pass_: PassLike, graph_module: fx.GraphModule) ->
     raise ArgumentTypeError(
         f"{pass_name(pass_)} returned {type(outcome).__name__}; a pass returns PassResult(graph_module, modified)."
     )
-
-
-def _check_claims(step: Step, given: fx.GraphModule) -> None:
-    """Raises if a pass changed what it says it did not, or returned another graph module than it declares."""
-    if step.claimed is False and step.change:
-        raise FalseClaimError(
-            f"{step.name} (pass {place_text(step.position)}) returned modified=False, but it changed the graph module: "
-            f"{step.change}. Return PassResult(graph_module, True); a function that cannot tell may return None."
-        )
-    if not isinstance(step.pass_, Pass):
-        return
-    same = step.graph_module is given
-    if step.pass_.in_place and not same:
-        raise FalseClaimError(
-            f"{step.name} declares in_place=True, but returned another graph module than it was given. "
-            "Declare in_place: ClassVar[bool] = False, or change the given one."
-        )
-    if not step.pass_.in_place and same and step.change:
-        raise FalseClaimError(
-            f"{step.name} declares in_place=False, but changed the graph module that it was given: {step.change}. "
-            "Declare in_place: ClassVar[bool] = True, or return a new one."
-        )

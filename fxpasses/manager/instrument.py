@@ -89,3 +89,6 @@ class Instrument:
 
     def after_pipeline(self, graph_module: fx.GraphModule) -> None:
         """Called once a run, after the last pass."""
+
+    def after_restore(self, graph_module: fx.GraphModule) -> None:
+        """Called with the graph module that was put back after a failure."""

@@ -76,12 +76,8 @@ class PassManager(Composite):
 
     def run(self, execution: Execution, graph_module: fx.GraphModule, position: tuple[int, ...]) -> PipelineResult:
         """Runs the passes one after the other as a part of `execution`."""
-        outer = execution.instruments
-        execution.instruments = (*outer, *self.instruments)
-        for instrument in self.instruments:
-            instrument.before_pipeline(graph_module)
-        result = run_in_order(execution, self.passes, graph_module, position, "pipeline")
+        with execution.watched_by(self.instruments, graph_module):
+            result = run_in_order(execution, self.passes, graph_module, position, "pipeline")
         for instrument in self.instruments:
             instrument.after_pipeline(result.graph_module)
-        execution.instruments = outer
         return result
