@@ -11,7 +11,6 @@ import os
 import sys
 import warnings
 from collections.abc import Generator, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +70,7 @@ def make_parser() -> argparse.ArgumentParser:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=version("fxpasses"))
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     names = _command(commands, "names", "list the names of a model's nodes, in the order of execution")
@@ -104,6 +103,16 @@ def make_parser() -> argparse.ArgumentParser:
     run.add_argument("--code", action="store_true", help="print the code of the resulting graph, not the report")
     run.add_argument("--json", action="store_true", help="print JSON")
     return parser
+
+
+class _Version(argparse.Action):
+    """What argparse's own action does, without reading the version before it is asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from importlib.metadata import version  # as slow as all else here together
+
+        print(version("fxpasses"))
+        parser.exit()
 
 
 def _command(commands: Any, name: str, summary: str, *first: str) -> argparse.ArgumentParser:

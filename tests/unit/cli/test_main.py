@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import warnings
+from importlib import metadata
 
 import pytest
 
@@ -56,6 +57,12 @@ def test_help_needs_no_torch():
     )
     output = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
     assert "extract" in output
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit) as exit_:
+        main(["--version"])
+    assert (exit_.value.code, capsys.readouterr().out) == (0, f"{metadata.version('fxpasses')}\n")
 
 
 def test_a_reader_that_stops_early_is_no_error():
