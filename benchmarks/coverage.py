@@ -1,0 +1,117 @@
+"""Which models each capture takes: torchvision's, timm's and transformers', one process a model, resumable.
+
+    python benchmarks/coverage.py run --library torchvision --captures symbolic values
+    python benchmarks/coverage.py table
+
+`run` appends one line of JSON a model to the results and skips what is there; `table` writes the summary from them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from coverage_table import table
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "coverage.jsonl"
+LIBRARIES = ("torchvision", "timm", "transformers")
+
+
+def main() -> None:
+    """Runs one of the commands."""
+    options = _parser().parse_args()
+    if options.command == "one":
+        _one(options.library, options.model, options.captures)
+    elif options.command == "run":
+        _run(options)
+    else:
+        (HERE / "coverage.md").write_text(table(_read(options.results)), encoding="utf-8")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    one = commands.add_parser("one", help="measure one model in this process, and print the result as JSON")
+    one.add_argument("library", choices=LIBRARIES)
+    one.add_argument("model")
+    run = commands.add_parser("run", help="measure every model that the results do not have yet")
+    run.add_argument("--library", choices=LIBRARIES, action="append")
+    run.add_argument("--models", nargs="*")
+    run.add_argument("--time-limit", type=float, default=600.0, help="seconds for one model")
+    for each in (one, run):
+        each.add_argument("--captures", nargs="+", default=["symbolic", "values"])
+    for each in (run, commands.add_parser("table", help="write coverage.md from the results")):
+        each.add_argument("--results", type=Path, default=RESULTS)
+    return parser
+
+
+def _one(library: str, model: str, captures: list[str]) -> None:
+    from coverage_case import measure
+
+    print("RESULT " + json.dumps(_summary(measure(library, model, captures))))
+
+
+def _run(options: argparse.Namespace) -> None:
+    from coverage_models import model_names
+
+    done = {(row["library"], row["model"], row["capture"]) for row in _read(options.results)}
+    todo = [
+        (library, model, missing)
+        for library in options.library or LIBRARIES
+        for model in options.models or model_names(library)
+        if (missing := [capture for capture in options.captures if (library, model, capture) not in done])
+    ]
+    for index, (library, model, captures) in enumerate(todo, 1):
+        began = time.perf_counter()
+        modes = _in_own_process(library, model, captures, options.time_limit)
+        with options.results.open("a", encoding="utf-8") as results:
+            for capture in captures:
+                found = {mode: _of_capture(each, capture) for mode, each in modes.items()}
+                results.write(json.dumps({"library": library, "model": model, "capture": capture, **found}) + "\n")
+        print(f"{index}/{len(todo)} {library} {model}: {time.perf_counter() - began:.0f} s", flush=True)
+
+
+def _of_capture(found: dict[str, Any], capture: str) -> dict[str, Any]:
+    return found.get(capture) or {"cause": found.get("eager", "no result")}
+
+
+def _in_own_process(library: str, model: str, captures: list[str], time_limit: float) -> dict[str, Any]:
+    command = [sys.executable, __file__, "one", library, model, "--captures", *captures]
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=time_limit, env=environment, check=False)
+    except subprocess.TimeoutExpired:
+        return {mode: {"eager": f"more than {time_limit:.0f} s"} for mode in ("eval", "train")}
+    for line in done.stdout.splitlines():
+        if line.startswith("RESULT "):
+            return json.loads(line.removeprefix("RESULT "))
+    last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+    return {mode: {"eager": last[:300]} for mode in ("eval", "train")}
+
+
+def _summary(modes: dict[str, Any]) -> dict[str, Any]:
+    """Replaces lists of names by whether they are torchvision's."""
+    for found in modes.values():
+        peer = found.pop("torchvision", None) or {}
+        for row in found.values():
+            if isinstance(row, dict):
+                names = row.pop("names", None)
+                row["torchvision"] = "names" in peer
+                if "names" in peer and names is not None:
+                    row["same_names"] = [name for name in names if name in set(peer["names"])] == peer["names"]
+    return modes
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+
+
+if __name__ == "__main__":
+    main()

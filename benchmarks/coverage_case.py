@@ -1,0 +1,177 @@
+"""One model of the coverage benchmark: captures it and holds what comes out against the model itself."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from coverage_models import Inputs, build, working_inputs
+from torch import fx, nn
+from torch.utils import _pytree as pytree
+
+from fxpasses.feature_extraction.captures import Examples, capture_by
+from fxpasses.graph.values import NamedValues
+from fxpasses.manager import PassManager
+from fxpasses.passes.name_nodes import NameNodes, names_of
+from fxpasses.passes.protect_outputs import ProtectOutputs
+from fxpasses.passes.prune_to_outputs import PruneToOutputs
+
+FEATURES = 10
+
+
+def measure(library: str, name: str, captures: list[str]) -> dict[str, Any]:
+    """Captures one model in each way and in both modes."""
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    model = build(library, name)
+    make = working_inputs(library, name, model)
+    row: dict[str, Any] = {}
+    for mode in ("eval", "train"):
+        model.train(mode == "train")
+        try:
+            called = _called_modules(model, make(2))
+        except Exception as error:
+            row[mode] = {"eager": _cause(error)}
+            continue
+        row[mode] = {capture: _attempt(model, make, called, capture) for capture in captures}
+        row[mode]["torchvision"] = _peer(model)
+    return row
+
+
+def _peer(model: nn.Module) -> dict[str, Any]:
+    from torchvision.models.feature_extraction import get_graph_node_names
+
+    try:
+        train, evaluation = get_graph_node_names(model, suppress_diff_warning=True)
+    except Exception as error:
+        return {"cause": _cause(error)}
+    return {"names": train if model.training else evaluation}
+
+
+def _attempt(model: nn.Module, make: Callable[[int], Inputs], called: list[str], capture: str) -> dict[str, Any]:
+    examples = make(2)
+    began = time.perf_counter()
+    try:
+        graph_module = capture_by(capture, model, None, Examples(examples.args, examples.kwargs))
+    except Exception as error:
+        return {"cause": _cause(error)}
+    seconds = time.perf_counter() - began
+    style_names = list(names_of(graph_module, "torchvision").values())
+    named = NameNodes()(graph_module).graph_module
+    values = NamedValues(named)
+    nameable = [path for path in called if path in values]
+    found: dict[str, Any] = {
+        "seconds": round(seconds, 3),
+        "nodes": len(named.graph.nodes),
+        "nameable": round(len(nameable) / max(len(called), 1), 4),
+        "names": style_names,
+    }
+    found["output"] = _compared(model, named, make, lambda call, inputs: call(*inputs.args, **inputs.kwargs))
+    found["features"] = _features(model, named, make, nameable)
+    return found
+
+
+def _features(model: nn.Module, named: fx.GraphModule, make: Callable[[int], Inputs], nameable: list[str]) -> Any:
+    wanted = _spread([path for path in nameable if path])
+    values = NamedValues(named)
+    chosen = [path for path in wanted if _can_be_asked(values, path)]
+    try:
+        extractor = PassManager([PruneToOutputs({path: path for path in chosen}), ProtectOutputs()])(named).graph_module
+    except Exception as error:
+        return _cause(error)
+
+    def run(call: Callable[..., Any], inputs: Inputs) -> Any:
+        if call is extractor:
+            return extractor(*inputs.args, **inputs.kwargs)
+        return _eager_features(model, chosen, inputs)
+
+    return _compared(model, extractor, make, run)
+
+
+def _can_be_asked(values: NamedValues, path: str) -> bool:
+    try:
+        values.value(path)
+    except Exception:
+        return False
+    return True
+
+
+def _eager_features(model: nn.Module, paths: list[str], inputs: Inputs) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    handles = []
+    for path in paths:
+
+        def keep(_: nn.Module, __: Any, output: Any, path: str = path) -> None:
+            found.setdefault(path, pytree.tree_map_only(torch.Tensor, torch.clone, output))
+
+        handles.append(model.get_submodule(path).register_forward_hook(keep))
+    try:
+        model(*inputs.args, **inputs.kwargs)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return {path: found.get(path) for path in paths}
+
+
+def _compared(model: nn.Module, call: Callable[..., Any], make: Callable[[int], Inputs], run: Callable[..., Any]) -> Any:
+    """Compares model and graph at the captured batch size and at another one."""
+    outcome = []
+    for batch in (2, 3):
+        torch.manual_seed(batch)
+        inputs = make(batch)
+        state = {name: value.clone() for name, value in model.state_dict().items()}
+        try:
+            results = []
+            for each in (model, call):
+                torch.manual_seed(7)
+                with torch.no_grad():
+                    results.append(run(each, _copied(inputs)))
+                model.load_state_dict(state)
+            outcome.append("equal" if _equal(*results) else "differs")
+        except Exception as error:
+            outcome.append(_cause(error))
+            model.load_state_dict(state)
+    return outcome
+
+
+def _copied(inputs: Inputs) -> Inputs:
+    return Inputs(*pytree.tree_map_only(torch.Tensor, torch.clone, tuple(inputs)))
+
+
+def _equal(one: Any, other: Any) -> bool:
+    ours, theirs = ([leaf for leaf in pytree.tree_leaves(each) if isinstance(leaf, torch.Tensor)] for each in (one, other))
+    return len(ours) == len(theirs) and all(
+        a.shape == b.shape and bool(torch.equal(a.nan_to_num(), b.nan_to_num())) for a, b in zip(ours, theirs, strict=True)
+    )
+
+
+def _called_modules(model: nn.Module, inputs: Inputs) -> list[str]:
+    called: dict[str, None] = {}
+    handles = [
+        module.register_forward_hook(lambda _, __, ___, path=path: called.setdefault(path))
+        for path, module in model.named_modules()
+        if path
+    ]
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    try:
+        with torch.no_grad():
+            model(*inputs.args, **inputs.kwargs)
+    finally:
+        for handle in handles:
+            handle.remove()
+        model.load_state_dict(state)
+    return list(called)
+
+
+def _spread(paths: list[str]) -> list[str]:
+    step = max(len(paths) / FEATURES, 1)
+    return [paths[int(index * step)] for index in range(min(FEATURES, len(paths)))]
+
+
+def _cause(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {' | '.join(lines[:2])}"[:300]
