@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch.utils import _pytree as pytree
@@ -86,7 +86,7 @@ def _tensor_difference(actual: Any, expected: Any, where: str, atol: float, rtol
     if torch.allclose(actual, expected, rtol=rtol, atol=atol, equal_nan=True):
         return None
     apart = ~torch.isclose(actual, expected, rtol=rtol, atol=atol, equal_nan=True)
-    index = [int(position) for position in cast("torch.Tensor", apart.nonzero())[0]]
+    index = [int(position) for position in apart.nonzero()[0]]
     one, other = actual[tuple(index)].item(), expected[tuple(index)].item()
     count = int(apart.sum())
     return f"{_at(where)}{count} of {actual.numel()} elements differ, first at {index}: {one!r} instead of {other!r}"

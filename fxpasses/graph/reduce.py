@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import fx
+from torch.fx.graph import CodeGen
 
 from fxpasses.errors import RequestError
 from fxpasses.graph.bits import cloned
@@ -117,7 +118,9 @@ def minimize(
     unknown = [name for name in deltas if name not in DELTAS]
     if unknown:
         raise RequestError(f"no delta is called {unknown[0]!r}; there are {', '.join(DELTAS)}")
-    start = Candidate(fx.GraphModule(graph_module, copy_graph(graph_module.graph)), tuple(args))
+    graph = copy_graph(graph_module.graph)
+    graph.set_codegen(CodeGen())  # one argument a placeholder, and outputs that may be dropped
+    start = Candidate(fx.GraphModule(graph_module, graph), tuple(args))
     search = _Search(fails, True, start, max_queries=max_queries)
     search.wanted = search._verdict(start)
     if not search.wanted:

@@ -154,7 +154,6 @@ def _returning(candidate: Candidate, names: Sequence[str]) -> Candidate | None:
     if not values or graph.output_node().args == (wanted,):
         return None
     graph.output_node().args = (wanted,)
-    graph._codegen = fx.graph.CodeGen()
     return _finished(candidate, graph, candidate.args, keep=dead)
 
 
@@ -180,7 +179,6 @@ def _as_input(candidate: Candidate, name: str, value: torch.Tensor) -> Candidate
         made = graph.placeholder(f"{name}_value")
     node.replace_all_uses_with(made)
     graph.erase_node(node)
-    graph._codegen = fx.graph.CodeGen()
     args = (*_complete(candidate), value.detach().clone())
     smaller = _finished(candidate, graph, args, keep=dead)
     if smaller is None or len(smaller.operations) >= len(candidate.operations):
@@ -215,7 +213,6 @@ def _without_unused_inputs(candidate: Candidate, only: Sequence[str] = ()) -> Ca
             removed = True
         else:
             kept.append(value)
-    graph._codegen = fx.graph.CodeGen()
     return _finished(candidate, graph, tuple(kept)) if removed else candidate
 
 
@@ -227,7 +224,6 @@ def _merged(candidate: Candidate, index: int, other: int) -> Candidate | None:
     nodes = [node for node in graph.nodes if node.op == "placeholder"]
     nodes[index].replace_all_uses_with(nodes[other])
     graph.erase_node(nodes[index])
-    graph._codegen = fx.graph.CodeGen()
     return _finished(candidate, graph, candidate.args[:index] + candidate.args[index + 1 :])
 
 

@@ -1,0 +1,155 @@
+"""Laws about what a graph is and computes: well-formed, equivalent, and still so after a copy."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import fx
+
+from fxpasses.errors import LawViolation, VerificationError
+from fxpasses.graph.verify import verify
+from fxpasses.testing.laws.fingerprint import first_line_that_differs, program_of
+from fxpasses.testing.laws.law import Law, Trial
+from fxpasses.testing.outcome import Mode, run
+
+BOTH: tuple[Mode, ...] = ("train", "eval")
+
+
+class WellFormedViolation(LawViolation):
+    """A graph that is malformed, or whose generated code does something else than its nodes."""
+
+
+class EquivalentViolation(LawViolation):
+    """A graph that computes something else than the one that it was made of."""
+
+
+class SurvivesCopyingViolation(LawViolation):
+    """A graph that a deep copy, a pickle or another trace changes or breaks."""
+
+
+@dataclass(frozen=True)
+class WellFormed(Law):
+    """The graph passes `Graph.lint` and `fxpasses.graph.verify`, and interpreting it equals running its code."""
+
+    violation: ClassVar = WellFormedViolation
+    aspects: ClassVar = ("verified", "interpreted")
+    script: ClassVar = "transformed.graph.lint()\ntransformed.recompile()\ncheck_same(run(transformed, interpret=True), run(transformed))"
+
+    def check(self, trial: Trial) -> None:
+        """Raise `WellFormedViolation` unless the law holds."""
+        graph_module = trial.result.graph_module
+        try:
+            graph_module.graph.lint()
+            verify(graph_module)
+        except (RuntimeError, VerificationError) as error:
+            trial.fail(f"the graph is malformed: {error}")
+        trial.fired("verified")
+        code = graph_module.code
+        graph_module.recompile()
+        if graph_module.code != code:
+            trial.fail("compiling the same graph twice gives different code")
+        args, kwargs = trial.subject.inputs()
+        compiled = run(graph_module, args, kwargs)
+        found = run(graph_module, args, kwargs, interpret=True).difference(compiled)
+        if found is not None and not isinstance(compiled.output, Exception):
+            trial.fail(f"interpreting the graph is not what its code does: {found}")
+        trial.fired("interpreted")
+
+
+@dataclass(frozen=True)
+class Equivalent(Law):
+    """The graph computes what it computed before.
+
+    Outputs, the state of buffers and parameters, written inputs and the use of random numbers are compared.
+
+    Attributes:
+        atol: How far elements may be apart; by default every bit counts.
+        rtol: How far elements may be apart, as a share of the expected ones.
+        modes: In which modes; a pass that is right in one of them only says so here.
+        seed: What the random generator is seeded with before each run.
+    """
+
+    atol: float = 0.0
+    rtol: float = 0.0
+    modes: tuple[Mode, ...] = BOTH
+    seed: int = 0
+    violation: ClassVar = EquivalentViolation
+    aspects: ClassVar = ("compared", "the graph was changed")
+    script: ClassVar = "check_same(run(transformed), run(traced))"
+
+    def check(self, trial: Trial) -> None:
+        """Raise `EquivalentViolation` unless the law holds."""
+        before, after = trial.subject.before, trial.result.graph_module
+        args, kwargs = trial.subject.inputs()
+        for mode in self.modes:
+            expected = run(before, args, kwargs, mode=mode, seed=self.seed)
+            actual = run(after, args, kwargs, mode=mode, seed=self.seed)
+            found = actual.difference(expected, atol=self.atol, rtol=self.rtol)
+            if found is not None:
+                trial.fail(f"in {mode} mode, {found}", mode)
+            trial.fired("compared")
+        if trial.result.modified is not False and program_of(before) != program_of(after):
+            trial.fired("the graph was changed")
+
+
+@dataclass(frozen=True)
+class SurvivesCopying(Law):
+    """A deep copy, a pickle and another trace of the result behave as the result does, in both modes.
+
+    A copy that already fails for the graph before the pass is not counted against the pass.
+    """
+
+    violation: ClassVar = SurvivesCopyingViolation
+    aspects: ClassVar = ("deep copy", "pickle", "trace")
+    script: ClassVar = "check_same(run(copy.deepcopy(transformed)), run(transformed))\ncheck_same(run(pickle.loads(pickle.dumps(transformed))), run(transformed))"
+
+    def check(self, trial: Trial) -> None:
+        """Raise `SurvivesCopyingViolation` unless the law holds."""
+        ways: dict[str, Callable[[fx.GraphModule], fx.GraphModule]] = {
+            "deep copy": copy.deepcopy,
+            "pickle": lambda graph_module: pickle.loads(pickle.dumps(graph_module)),
+            "trace": lambda graph_module: fx.symbolic_trace(copy.deepcopy(graph_module)),
+        }
+        for name, way in ways.items():
+            self._check_way(trial, name, way)
+
+    def _check_way(self, trial: Trial, name: str, way: Callable[[fx.GraphModule], fx.GraphModule]) -> None:
+        before, after = trial.subject.before, trial.result.graph_module
+        before_copied = _attempt(way, before)
+        if isinstance(before_copied, Exception):
+            return
+        copied = _attempt(way, after)
+        if isinstance(copied, Exception):
+            trial.fail(f"a {name} of the result fails: {copied!r}")
+        if copied.training != after.training and before_copied.training == before.training:
+            trial.fail(f"a {name} of the result is in another mode")
+        if name != "trace":
+            found = first_line_that_differs(program_of(copied), program_of(after))
+            if found is not None and program_of(before_copied) == program_of(before):
+                trial.fail(f"a {name} of the result has another graph: {found}")
+        self._compare(trial, name, copied, before_copied)
+
+    def _compare(self, trial: Trial, name: str, copied: fx.GraphModule, before_copied: fx.GraphModule) -> None:
+        before, after = trial.subject.before, trial.result.graph_module
+        args, kwargs = trial.subject.inputs()
+        for mode in BOTH:
+            found = run(copied, args, kwargs, mode=mode).difference(run(after, args, kwargs, mode=mode))
+            if found is None:
+                continue
+            same = run(before_copied, args, kwargs, mode=mode).difference(run(before, args, kwargs, mode=mode))
+            if same is None:
+                trial.fail(f"a {name} of the result behaves differently in {mode} mode: {found}")
+        trial.fired(name)
+
+
+def _attempt(
+    way: Callable[[fx.GraphModule], fx.GraphModule], graph_module: fx.GraphModule
+) -> fx.GraphModule | Exception:
+    try:
+        return way(graph_module)
+    except Exception as error:
+        return error
