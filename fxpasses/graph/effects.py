@@ -18,7 +18,7 @@ from typing import Any, cast
 import torch
 from torch import fx, nn
 
-from fxpasses.graph.effects_behaviour import STATE, Behaviour, Key, Kind, opaque
+from fxpasses.graph.effects_behaviour import NO_CONTAINER, STATE, Behaviour, Key, Kind, opaque
 from fxpasses.graph.effects_exact import Observed, observe
 from fxpasses.graph.effects_functions import behaviour_of_function
 from fxpasses.graph.effects_kinds import kind_by_use, kind_of_result, may_concatenate
@@ -177,7 +177,7 @@ class _Analysis:
             self._visit_call(node)
 
     def _set(self, node: fx.Node, storages: Storages, kind: Kind) -> None:
-        self._kinds[node] = kind if kind != "any" else kind_by_use(node, self._root)
+        self._kinds[node] = kind_by_use(node, self._root, kind) if kind in ("any", "numeric") else kind
         self._storages[node] = NOWHERE if self._kinds[node] == "none" else storages
 
     def _visit_attribute(self, node: fx.Node) -> None:
@@ -270,7 +270,7 @@ class _Analysis:
 
     def _may_hold(self, node: fx.Node, key: Key) -> bool:
         argument = node.args[key] if isinstance(key, int) else node.kwargs[key]
-        return not isinstance(argument, fx.Node) or self._kinds[argument] not in ("tensor", "none")
+        return not isinstance(argument, fx.Node) or self._kinds[argument] not in NO_CONTAINER
 
     def _state_of(self, callee: object) -> Storages:
         """Returns the storages of what a module or function owns, one for its other attributes among them."""

@@ -19,8 +19,11 @@ Key = int | str
 STATE: Final = "<state>"
 """Stands for what a callee owns: a module's parameters, buffers and other attributes, a function's globals."""
 
-Kind = Literal["tensor", "tensors", "none", "any"]
-"""What a value is: a tensor, a sequence of tensors, something that holds no tensor, or any of these."""
+Kind = Literal["tensor", "numeric", "tensors", "none", "any"]
+"""What a value is: a tensor; a tensor or a number; a sequence of tensors; something without tensors; any of these."""
+
+NO_CONTAINER: Final = ("tensor", "numeric", "none")
+"""The kinds of values that cannot hold others."""
 
 ResultKind = Kind | Literal["first", "item"]
 """What a result is; `first`: of the kind of the first argument; `item`: of the kind of an item of it."""
@@ -74,6 +77,7 @@ class Behaviour:
 
 
 FRESH: Final = Behaviour(kind="any")
+FRESH_NUMERIC: Final = Behaviour(kind="numeric")
 FRESH_TENSOR: Final = Behaviour(kind="tensor")
 NO_TENSOR: Final = Behaviour(kind="none")
 SHAPE_ONLY: Final = Behaviour(kind="none", reads=False)

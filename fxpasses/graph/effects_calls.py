@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import fx, nn
 
-from fxpasses.graph.effects_behaviour import STATE, UNKNOWN, Behaviour, Key
+from fxpasses.graph.effects_behaviour import NO_CONTAINER, STATE, UNKNOWN, Behaviour, Key
 from fxpasses.graph.effects_bind import bind
 from fxpasses.graph.effects_fold import fold_call
 from fxpasses.graph.effects_functions import behaviour_of_function
@@ -42,7 +42,8 @@ _HARMLESS_PACKAGES = ("torch", "warnings", "logging")
 Names = dict[str, Value]
 
 
-class Super(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Super:
     """What `super()` returns: the class after which a method is looked up, and the object it is called on."""
 
     after: type
@@ -133,16 +134,25 @@ class Calls(ABC):
         return folded if folded is not None else self._call_known(target, arguments, site, depth)
 
     def _call_known(self, target: Any, arguments: Arguments, site: object, depth: int) -> Value:
+        if target is getattr and len(arguments.args) > 1 and arguments.args[0].is_constant:
+            return self.attribute(arguments.args[0], str(arguments.args[1].constant), site, depth)
         behaviour = behaviour_of_function(target, *arguments.visible())
         if behaviour is not None:
             result = self.apply(behaviour, arguments, site)
             return self._container(result, site) if target in _CONSTRUCTORS or _is_dict(target) else result
+        return self._call_python(target, arguments, site, depth)
+
+    def _call_python(self, target: Any, arguments: Arguments, site: object, depth: int) -> Value:
+        """Goes into what has no rule of its own, as far as there is a way in."""
         if target is torch.compile and arguments.args:
             return arguments.args[0]
         if isinstance(target, functools.partial):
             return self._call_partial(target, arguments, site, depth)
+        if _is_autograd_function(target):
+            return self.call(self._autograd_function(target.__self__, site), arguments, site, depth)
         if isinstance(target, MethodType):
-            return self._call_method_object(target, arguments, site, depth)
+            owner = value_of_constant(target.__self__)
+            return self.call(value_of_constant(target.__func__), arguments.behind(owner), site, depth)
         if isinstance(target, FunctionType) and self._is_worth_reading(target, arguments):
             return self.inline(target, arguments, site, depth)
         if arguments.has_memory or self.memory.state_holds_arguments:
@@ -159,12 +169,6 @@ class Calls(ABC):
         bound_kwargs = {key: value_of_constant(each) for key, each in target.keywords.items()}
         merged = Arguments((*bound_args, *arguments.args), {**bound_kwargs, **arguments.kwargs}, arguments.spread)
         return self.call(value_of_constant(target.func), merged, site, depth)
-
-    def _call_method_object(self, target: MethodType, arguments: Arguments, site: object, depth: int) -> Value:
-        owner = value_of_constant(target.__self__)
-        if isinstance(target.__self__, type) and target.__name__ == "apply":
-            return self.call(self.attribute(owner, "apply", site, depth), arguments, site, depth)
-        return self.call(value_of_constant(target.__func__), arguments.behind(owner), site, depth)
 
     def call_unknown(self, values: Sequence[Value], site: object) -> Value:
         """Applies the policy for opaque callees: they may write, return and store all that they are given."""
@@ -231,7 +235,7 @@ class Calls(ABC):
         if behaviour.links:
             self._store(written, arguments)
         returned = self._chosen(behaviour.returns, arguments)
-        if behaviour.concatenates and any(value.kind == "tensor" for value in arguments.values):
+        if behaviour.concatenates and any(value.kind in ("tensor", "numeric") for value in arguments.values):
             returned = []
         kind = self._kind(behaviour, arguments)
         regions = frozenset[Region]().union(*(value.regions for value in returned))
@@ -251,7 +255,7 @@ class Calls(ABC):
     def _store(self, written: Sequence[Value], arguments: Arguments) -> None:
         stored = frozenset[Region]().union(*(value.regions for value in arguments.values))
         for value in written:
-            if value.kind not in ("tensor", "none"):
+            if value.kind not in NO_CONTAINER:
                 self.memory.store(value.regions, stored)
 
     def _chosen(self, keys: frozenset[Key], arguments: Arguments) -> list[Value]:
@@ -278,10 +282,8 @@ class Calls(ABC):
             return value_of_constant(getattr(constant, name)) if hasattr(constant, name) else Value()
         if isinstance(constant, type):
             return self._class_attribute(constant, owner, name, site)
-        kind = (
-            "none" if owner.kind == "none" else kind_of_attribute(name, "tensor" if owner.kind == "tensor" else "any")
-        )
-        return NUMBER if kind == "none" else Value(owner.regions, kind)
+        kind = kind_of_attribute(name, "tensor" if owner.kind == "tensor" else "any")
+        return NUMBER if "none" in (kind, owner.kind) else Value(owner.regions, kind)
 
     def _module_attribute(self, module: nn.Module, owner: Value, name: str, site: object, depth: int) -> Value:
         if name == "training":
@@ -320,6 +322,13 @@ class Calls(ABC):
             if isinstance(function, FunctionType):
                 return Value(found.owner.regions, "any", Bound(function, found.owner))
         raise Unreadable(f"super().{name} cannot be found")
+
+
+def _is_autograd_function(target: object) -> bool:
+    """Whether a function is the `apply` of a `torch.autograd.Function`."""
+    owner = getattr(target, "__self__", None)
+    is_function = isinstance(owner, type) and issubclass(owner, torch.autograd.Function)
+    return is_function and getattr(target, "__name__", None) == "apply"
 
 
 def _unbound(method: Bound) -> Value:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import fx
 from torch._ops import OpOverload
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.nn.utils.stateless import _reparametrize_module
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -87,8 +87,7 @@ def _on_meta() -> _Way:
 
 def _on_fake() -> _Way:
     mode = FakeTensorMode(allow_non_fake_inputs=True)
-    # The mode runs every operation on stand-ins, those on tensors that have data too.
-    return _Way(mode.from_tensor, mode, lambda _tensor: True)
+    return _Way(mode.from_tensor, mode, lambda tensor: isinstance(tensor, FakeTensor))
 
 
 def _observe(graph_module: fx.GraphModule, example_inputs: Sequence[object], way: _Way) -> Observed:

@@ -120,8 +120,8 @@ class Expressions(Calls):
             return NUMBER
         if "tensor" in kinds:
             return Value(kind="tensor")
-        if not isinstance(operation, ast.Add | ast.Mult):
-            return Value()
+        if "numeric" in kinds or not isinstance(operation, ast.Add | ast.Mult):
+            return Value(kind="numeric")
         regions = left.regions | right.regions | {self.memory.region_at(site)}
         return Value(regions, "container" if "container" in kinds else "any")
 

@@ -20,6 +20,7 @@ from torch.fx import node as fx_node
 from fxpasses.graph.effects_behaviour import (
     CHECK,
     FRESH,
+    FRESH_NUMERIC,
     NO_TENSOR,
     SHAPE_ONLY,
     Behaviour,
@@ -170,9 +171,10 @@ def _rules() -> Mapping[object, Rule]:
     rules: dict[object, Rule] = {}
     for group, behaviour in (
         (vars(math).values(), NO_TENSOR),
-        (vars(operator).values(), FRESH),
+        (vars(operator).values(), FRESH_NUMERIC),
         ((*_NUMBERS, *_MORE_NUMBERS), SHAPE_ONLY),
-        ((abs, pow, copy.deepcopy), FRESH),
+        ((abs, pow), FRESH_NUMERIC),
+        ((copy.deepcopy,), FRESH),
     ):
         rules.update({each: functools.partial(_always, behaviour) for each in group if callable(each)})
     rules.update(dict.fromkeys((*_CONTAINERS, *_MORE_CONTAINERS), views))
@@ -206,4 +208,4 @@ def _get_attribute(args: Args, kwargs: Kwargs) -> Behaviour:
 
 def _sum(args: Args, kwargs: Kwargs) -> Behaviour:
     # Without a start value the items are numbers or tensors, and adding the first one to 0 is fresh already.
-    return FRESH if len(args) + len(kwargs) < 2 else views(args, kwargs)
+    return FRESH_NUMERIC if len(args) + len(kwargs) < 2 else views(args, kwargs)

@@ -23,8 +23,8 @@ def kind_of_result(node: fx.Node, behaviour: Behaviour, kinds: Mapping[fx.Node, 
         behaviour: What it may do.
         kinds: What its operands are.
     """
-    if behaviour.concatenates and not may_concatenate(node, kinds):
-        return "tensor" if any(kinds[each] == "tensor" for each in node.all_input_nodes) else "any"
+    if behaviour.kind == "numeric" or (behaviour.concatenates and not may_concatenate(node, kinds)):
+        return _kind_of_arithmetic({kinds[each] for each in node.all_input_nodes})
     first = next(iter((*node.args, *node.kwargs.values())), None)
     owner: Kind = kinds[first] if isinstance(first, fx.Node) else "any"
     if behaviour.kind == "first":
@@ -32,6 +32,12 @@ def kind_of_result(node: fx.Node, behaviour: Behaviour, kinds: Mapping[fx.Node, 
     if behaviour.kind == "item":
         return _kind_of_item(owner, node.args[1] if len(node.args) > 1 else None)
     return behaviour.kind
+
+
+def _kind_of_arithmetic(operands: set[Kind]) -> Kind:
+    if "tensor" in operands:
+        return "tensor"
+    return "none" if operands == {"none"} else "numeric"
 
 
 def _kind_of_item(owner: Kind, index: object) -> Kind:
@@ -51,13 +57,13 @@ def may_concatenate(node: fx.Node, kinds: Mapping[fx.Node, Kind]) -> bool:
         [False, True, True]
     """
     operands = (*node.args, *node.kwargs.values())
-    if any(isinstance(each, fx.Node) and kinds[each] == "tensor" for each in operands):
+    if any(isinstance(each, fx.Node) and kinds[each] in ("tensor", "numeric") for each in operands):
         return False
     adds = node.target in (operator.add, "__add__", "__radd__", operator.iadd)
     return not any(isinstance(each, float) or (adds and isinstance(each, int)) for each in operands)
 
 
-def kind_by_use(node: fx.Node, root: nn.Module) -> Kind:
+def kind_by_use(node: fx.Node, root: nn.Module, otherwise: Kind = "any") -> Kind:
     """Returns what a value must be, judging by the example on it, its annotation, and what it is used for."""
     example = node.meta.get("val")
     if isinstance(example, torch.Tensor):
@@ -65,7 +71,7 @@ def kind_by_use(node: fx.Node, root: nn.Module) -> Kind:
     if isinstance(example, _NUMBERS):
         return "none"
     is_tensor = node.type is torch.Tensor or any(_takes_tensor(user, node, root) for user in node.users)
-    return "tensor" if is_tensor else "any"
+    return "tensor" if is_tensor else otherwise
 
 
 def _takes_tensor(user: fx.Node, node: fx.Node, root: nn.Module) -> bool:

@@ -15,7 +15,7 @@ from typing import Final, Literal, NamedTuple
 import torch
 from torch import nn
 
-from fxpasses.graph.effects_behaviour import UNKNOWN, Kind, Unknown
+from fxpasses.graph.effects_behaviour import NO_CONTAINER, UNKNOWN, Kind, Unknown
 
 Region = int
 STATE_REGION: Final = 0
@@ -44,7 +44,8 @@ class Value(NamedTuple):
 NUMBER: Final = Value(kind="none")
 
 
-class Bound(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Bound:
     """A method together with the object that it was looked up on."""
 
     function: object
@@ -149,7 +150,8 @@ def join(values: Iterable[Value]) -> Value:
     ):
         return first
     regions = first.regions.union(*(each.regions for each in others))
-    return Value(regions, first.kind if all(each.kind == first.kind for each in others) else "any")
+    kinds = {each.kind for each in (first, *others)}
+    return Value(regions, first.kind if len(kinds) == 1 else "numeric" if kinds == {"tensor", "numeric"} else "any")
 
 
 def item_of(container: Value, constant: object = UNKNOWN) -> Value:
@@ -159,8 +161,6 @@ def item_of(container: Value, constant: object = UNKNOWN) -> Value:
     if not isinstance(constant, Unknown):
         known = value_of_constant(constant)
         return known._replace(regions=known.regions | container.regions)
-    return Value(container.regions, "tensor" if container.kind in ("tensor", "tensors") else _loose(container.kind))
-
-
-def _loose(kind: ValueKind) -> ValueKind:
-    return "none" if kind == "none" else "any"
+    if container.kind == "tensors":
+        return Value(container.regions, "tensor")
+    return Value(container.regions, container.kind if container.kind in NO_CONTAINER else "any")

@@ -32,7 +32,8 @@ _TENSOR_VIEW_ATTRIBUTES = frozenset("T mT H mH data real imag".split())
 _SHAPE_METHODS = frozenset(
     "size dim ndimension numel nelement stride storage_offset element_size get_device data_ptr is_contiguous is_complex "
     "is_floating_point is_inference is_shared is_pinned is_signed is_conj is_neg is_same_size dim_order has_names "
-    "register_hook retain_grad __len__ join format startswith endswith strip lower upper replace encode index count".split()
+    "register_hook retain_grad mark_non_differentiable set_materialize_grads __len__ "
+    "join format startswith endswith strip lower upper replace encode index count".split()
 )
 """Methods that look at no element; those of text and of lists among them."""
 
@@ -45,7 +46,7 @@ _CONVERSIONS = frozenset(
 
 _CONTAINER_VIEWS = frozenset("get items keys values copy __iter__ __next__ __reversed__ _asdict _replace".split())
 _CONTAINER_WRITES = frozenset("pop popitem clear remove discard reverse __delitem__".split())
-_CONTAINER_STORES = frozenset("append extend insert update setdefault appendleft extendleft move_to_end".split())
+_CONTAINER_STORES = frozenset("append extend insert update setdefault appendleft extendleft save_for_backward".split())
 
 _IN_PLACE_OPERATORS = frozenset(
     "__iadd__ __isub__ __imul__ __itruediv__ __idiv__ __ifloordiv__ __imod__ __ipow__ __iand__ __ior__ __ixor__ "

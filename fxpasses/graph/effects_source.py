@@ -56,7 +56,7 @@ def behaviour_from_source(
     """
     assigned: set[str] = set()
     for _ in range(_ATTEMPTS):
-        memory = Memory(assigned=assigned)
+        memory = Memory(assigned=set(assigned))
         try:
             behaviour = _read(callee, Reader(memory, training), args, kwargs, kind_of)
         except Exception:  # reading runs none of the code, but looks at objects of any kind: what fails is not read

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from fxpasses.graph.effects_behaviour import UNKNOWN
+from fxpasses.graph.effects_behaviour import NO_CONTAINER, UNKNOWN
 from fxpasses.graph.effects_calls import Frame, Loop, Names
 from fxpasses.graph.effects_expressions import Expressions
 from fxpasses.graph.effects_fold import items_of, truth_of
@@ -60,7 +60,7 @@ class Reader(Expressions):
         """Reads `owner[index] = value` or `owner.name = value`."""
         owner = self._owner(frame, target)
         indexes_tensor = isinstance(target, ast.Subscript) and _indexes_tensor(target.slice)
-        if owner.kind not in ("tensor", "none") and not indexes_tensor:
+        if owner.kind not in NO_CONTAINER and not indexes_tensor:
             self.memory.store(owner.regions, value.regions)
         if isinstance(target, ast.Attribute):
             self._assign_attribute(owner, target.attr)
@@ -117,7 +117,7 @@ class Reader(Expressions):
         if before.kind == "none":
             result = self.arithmetic(before, node.op, value, (frame.site, id(node)))
             return result if value.kind != "none" else Value(kind="none")
-        if before.kind in ("any", "container") and value.kind not in ("tensor", "none"):
+        if before.kind not in NO_CONTAINER and value.kind not in NO_CONTAINER:
             self.memory.store(before.regions, value.regions)
         if before.kind != "container":
             self.memory.write(before)
