@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from fxpasses.graph.change import GraphChange
+from fxpasses.manager.report_table import plain_table, rich_table
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,14 @@ class Report:
         yield self
         for child in self.children:
             yield from child
+
+    def __str__(self) -> str:
+        """Returns the tree as a table in plain text; rich prints it as one of its own tables."""
+        return plain_table(self)
+
+    def __rich__(self) -> Any:
+        """Called by rich."""
+        return rich_table(self)
 
     def as_dict(self) -> dict[str, Any]:
         """Returns the tree as dictionaries and lists of JSON values."""

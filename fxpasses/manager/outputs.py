@@ -1,0 +1,74 @@
+"""Whether a graph returns what the graph before it returned, under a pass's claim about outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from fxpasses.graph.bits import first_difference, kind_of
+from fxpasses.graph.calls import leaves
+from fxpasses.graph.observe import Observed
+from fxpasses.manager.contract import OutputsClaim
+
+
+class OutputComparison:
+    """Compares what two graphs computed on the same inputs.
+
+    Args:
+        before: What the first graph computed.
+        after: What the second one computed.
+        atol: How far elements may be apart.
+        rtol: How far elements may be apart, as a share of the expected ones.
+    """
+
+    def __init__(self, before: Observed, after: Observed, *, atol: float = 0.0, rtol: float = 0.0) -> None:
+        self.before = before
+        self.after = after
+        self.tolerance: Mapping[str, float] = {"atol": atol, "rtol": rtol}
+
+    def difference(self, claim: OutputsClaim) -> str | None:
+        """Says what differs from what the claim allows, or returns None.
+
+        Args:
+            claim: `equal`: the same outputs. `renamed`: the same values in the same order, in another structure.
+                `at_birth`: the same outputs, or what they were before something was written into them.
+                `subset`: each output is a value of the first graph, that of the same name if there is one.
+        """
+        if claim == "subset":
+            return self._beyond_subset()
+        expected, actual = self.before.output, self.after.output
+        if claim == "renamed":
+            expected, actual = list(leaves(expected)), list(leaves(actual))
+        found = first_difference(actual, expected, **self.tolerance)
+        return None if claim == "at_birth" and self._are_births() else found
+
+    def _beyond_subset(self) -> str | None:
+        for name, value in zip(self.after.returned, leaves(self.after.output), strict=False):
+            if name is not None and not self._is_known(name, value):
+                return f"{name!r}, which is {_kind(value)}, is no value that the graph had before"
+        return None
+
+    def _is_known(self, name: str, value: object) -> bool:
+        if name in self.before.births:
+            return self._is_one_of(value, [self.before.births[name], self.before.finals[name]])
+        known = [*self.before.births.values(), *self.before.finals.values()]
+        return self._is_one_of(value, [part for each in known for part in (each, *leaves(each))])
+
+    def _are_births(self) -> bool:
+        """Whether each output is what it was in the end, or what it was at its birth."""
+        finals, actual = list(leaves(self.before.output)), list(leaves(self.after.output))
+        if len(finals) != len(actual):
+            return False
+        births = [
+            self.before.births.get(str(name), final) for name, final in zip(self.before.returned, finals, strict=False)
+        ]
+        return all(map(self._is_one_of, actual, map(list, zip(finals, births, strict=False))))
+
+    def _is_one_of(self, value: object, expected: list[Any]) -> bool:
+        return any(first_difference(value, each, **self.tolerance) is None for each in expected)
+
+
+def _kind(value: object) -> str:
+    return kind_of(value) if isinstance(value, torch.Tensor) else repr(value)
