@@ -10,6 +10,8 @@ import torch
 from torch import fx
 from torch.fx.proxy import Attribute
 
+from fxpasses.capture.fast_tracer import recorded_torch_function
+
 if TYPE_CHECKING:
     from fxpasses.capture.tracer import CaptureTracer
 
@@ -42,6 +44,17 @@ class RecordingProxy(fx.Proxy):
 
     def __getattr__(self, k: str) -> Attribute:
         return RecordingAttribute(self, k)
+
+    @classmethod
+    def __torch_function__(
+        cls,
+        orig_method: Callable[..., Any],
+        types: tuple[type, ...],
+        args: tuple[Any, ...] | None = None,
+        kwargs: dict[str, Any] | None = None,
+    ) -> fx.Proxy:
+        recorded = recorded_torch_function(orig_method, args or (), kwargs or {})
+        return super().__torch_function__(orig_method, types, args, kwargs) if recorded is None else recorded
 
 
 class RecordingAttribute(RecordingProxy, Attribute):

@@ -62,7 +62,7 @@ def capture_symbolic(
         try:
             graph = tracer.trace(model, None if concrete_args is None else dict(concrete_args))
         except Exception as error:
-            raise capture_failure(model, error, list(tracer.module_stack.values())) from error
+            raise capture_failure(model, error, tracer.stack_of(error)) from error
     if warn:
         warn_of_losses(tracer.losses.losses())
     return graph_module_of(model, mode, tracer, graph)

@@ -8,7 +8,6 @@ assignment such as `y += 1` is recorded as one.
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from types import ModuleType
@@ -18,9 +17,9 @@ import torch
 from torch import fx, nn
 from torch.fx.node import base_types
 from torch.fx.proxy import Attribute
-from torch.fx.traceback import has_preserved_node_meta
 
 from fxpasses.capture.assignments import recorded_assignments
+from fxpasses.capture.fast_tracer import FastTracer
 from fxpasses.capture.losses import LossRecorder
 from fxpasses.capture.mode_reads import watch_is_blind, watched_training_flag
 from fxpasses.capture.proxies import PLAIN_OPERATOR, BufferProxy, RecordingProxy
@@ -43,7 +42,7 @@ class _OpenCall:
     until: fx.Node | None = None
 
 
-class CaptureTracer(fx.Tracer):
+class CaptureTracer(FastTracer):
     """Traces one model once, in the mode in which it is.
 
     Args:
@@ -66,8 +65,6 @@ class CaptureTracer(fx.Tracer):
         self._calls: list[_OpenCall] = []
         self._tensor_paths: dict[int, str] = {}
         self._thread = threading.get_ident()
-        self._last_node: fx.Node | None = None
-        self._stacks: dict[str, OrderedDict[str, Any]] = {}
         self._mode_readers: dict[nn.Module, None] = {}
         self._known_numbers: dict[fx.Node, bool] = {}
         self.losses = LossRecorder()
@@ -88,24 +85,10 @@ class CaptureTracer(fx.Tracer):
         self, kind: str, target: Any, args: Any, kwargs: Any, name: str | None = None, type_expr: Any = None
     ) -> fx.Node:
         """Makes a node, and notes it if it runs under settings that the graph does not carry over."""
-        if has_preserved_node_meta() or self.record_stack_traces or self.check_mutable_operations:
-            node = super().create_node(kind, target, args, kwargs, name, type_expr)
-        else:
-            node = self.graph.create_node(kind, target, args, kwargs, name, type_expr)
-            self.node_name_to_scope[node.name] = (self.scope.module_path, self.scope.module_type)
-            if self.module_stack:
-                node.meta["nn_module_stack"] = self._shared_stack()
-        self._last_node = node
+        node = super().create_node(kind, target, args, kwargs, name, type_expr)
         if self.losses.outside_of_usual():
             self.losses.see_node(self.running_module(), node)
         return node
-
-    def _shared_stack(self) -> OrderedDict[str, Any]:
-        """Returns a copy of the current stack, the same one for all nodes of one call."""
-        key = next(reversed(self.module_stack))
-        if key not in self._stacks:
-            self._stacks[key] = self.module_stack.copy()
-        return self._stacks[key]
 
     def sees_mode_read(self, module: nn.Module) -> None:
         """Notes that the traced code asked whether `module` is in training mode."""
@@ -160,14 +143,14 @@ class CaptureTracer(fx.Tracer):
             type(m),
             map_structure(args, _itself),
             map_structure(kwargs, _itself),
-            self._last_node,
+            self.last_node,
             next(reversed(self.module_stack), None),
         )
         self._calls.append(call)
         self.losses.see_hooks(path, m)
         output = super().call_module(m, forward, args, kwargs)
         call.output = map_structure(output, _itself)
-        call.until = self._last_node
+        call.until = self.last_node
         return output
 
     def proxy(self, node: fx.Node) -> fx.Proxy:
@@ -192,21 +175,14 @@ class CaptureTracer(fx.Tracer):
             parameter_proxy_cache[path] = self.tensor_proxy(node, attr_val)
         return parameter_proxy_cache[path]
 
-    def create_arg(self, a: Any) -> Any:
+    def create_unusual_arg(self, a: Any) -> Any:
         """Turns a Python value into an argument of a node, without storing anything on the model."""
-        kind = type(a)
-        if kind in _PLAIN_TYPES:
-            return a
-        if isinstance(a, fx.Proxy):
-            return a.node
-        if kind is tuple or kind is list:
-            return kind([self.create_arg(item) for item in a])
         if isinstance(a, torch.Tensor):
             return self._tensor_node(a)
         if isinstance(a, tuple) and hasattr(a, "_fields"):
             # A named tuple is a container like any other: no node is spent on building it.
             return cast("Callable[..., Any]", type(a))(*(self.create_arg(item) for item in cast("tuple[Any, ...]", a)))
-        return super().create_arg(a)
+        return super().create_unusual_arg(a)
 
     def augmented(self, target: Callable[..., Any], proxy: fx.Proxy, other: Any) -> fx.Proxy:
         """Records `proxy <op>= other` as the in-place operator `target`.
@@ -246,9 +222,6 @@ class CaptureTracer(fx.Tracer):
     def running_module(self) -> tuple[str, type[nn.Module]]:
         """Returns path and class of the module whose forward is running."""
         return next(reversed(self.module_stack.values()), ("", type(self.root)))
-
-
-_PLAIN_TYPES = frozenset({int, float, bool, str, type(None), type(...), torch.dtype, torch.device})
 
 
 def _itself(value: object) -> object:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from torch import fx, nn
 
 from fxpasses.capture.leaves import checked_leaf_classes
-from fxpasses.capture.symbolic import capture_symbolic, require_module
+from fxpasses.capture.symbolic import require_module
 from fxpasses.errors import ModeDifferenceWarning, UnknownLeafError
+from fxpasses.feature_extraction.captures import Capture, Examples, capture_by, captures_to_try, first_working
 from fxpasses.graph.calls import Loss
 from fxpasses.graph.meta import capture_record, qualified_name
 from fxpasses.passes.diff_modes import DiffModes, ModeDiff
 from fxpasses.passes.name_nodes import NameNodes, NameStyle
+
+Captured = TypeVar("Captured")
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,8 @@ class CaptureOptions:
     concrete_args: Mapping[str, Any] | None = None
     leaf_modules: Iterable[type[nn.Module]] = ()
     names: NameStyle = "exact"
+    capture: Capture = "auto"
+    examples: Examples = Examples()
 
 
 class BothModes(NamedTuple):
@@ -53,19 +58,31 @@ def capture_both(model: nn.Module, options: CaptureOptions) -> BothModes:
     """
     require_module(model)
     leaves = present_leaves(model, options.leaf_modules)
-    train = _capture(model, True, leaves, options)
-    record = capture_record(train)
-    if record is not None and not record.mode_readers:
-        return BothModes(train, train, ModeDiff(), record.losses, ())
-    eval_ = _capture(model, False, leaves, options)
-    readers, losses = (_of_both(train, eval_, what) for what in ("mode_readers", "losses"))
-    return BothModes(train, eval_, DiffModes(eval_).call(train).diff, losses, readers)
+    return _first_working(model, options, lambda capture: _capture_both(capture, model, leaves, options))
 
 
 def capture_mode(model: nn.Module, training: bool | None, options: CaptureOptions) -> fx.GraphModule:
     """Captures and names `model` in one mode; None stands for each submodule's mode as it is."""
     require_module(model)
-    return _capture(model, training, present_leaves(model, options.leaf_modules), options)
+    leaves = present_leaves(model, options.leaf_modules)
+    return _first_working(model, options, lambda capture: _capture(capture, model, training, leaves, options))
+
+
+def _first_working(model: nn.Module, options: CaptureOptions, make: Callable[[Capture], Captured]) -> Captured:
+    captures = captures_to_try(options.capture, options.examples)
+    return first_working(model, captures, make, bool(options.examples))
+
+
+def _capture_both(
+    capture: Capture, model: nn.Module, leaves: tuple[type[nn.Module], ...], options: CaptureOptions
+) -> BothModes:
+    train = _capture(capture, model, True, leaves, options)
+    record = capture_record(train)
+    if record is not None and not record.mode_readers:
+        return BothModes(train, train, ModeDiff(), record.losses, ())
+    eval_ = _capture(capture, model, False, leaves, options)
+    readers, losses = (_of_both(train, eval_, what) for what in ("mode_readers", "losses"))
+    return BothModes(train, eval_, DiffModes(eval_).call(train).diff, losses, readers)
 
 
 def names_of(graph_module: fx.GraphModule) -> list[str]:
@@ -109,13 +126,15 @@ def warn_of_differences(diff: ModeDiff, subject: str, stacklevel: int) -> None:
 
 
 def _capture(
-    model: nn.Module, training: bool | None, leaves: tuple[type[nn.Module], ...], options: CaptureOptions
+    capture: Capture,
+    model: nn.Module,
+    training: bool | None,
+    leaves: tuple[type[nn.Module], ...],
+    options: CaptureOptions,
 ) -> fx.GraphModule:
     tracer_options = dict(options.tracer_kwargs or {})
     tracer_options["leaf_modules"] = (*leaves, *tracer_options.get("leaf_modules", ()))
-    captured = capture_symbolic(
-        model, training=training, tracer_options=tracer_options, concrete_args=options.concrete_args, warn=False
-    )
+    captured = capture_by(capture, model, training, options.examples, tracer_options, options.concrete_args)
     return NameNodes(options.names)(captured).graph_module
 
 

@@ -57,7 +57,9 @@ def captures_to_try(capture: Capture, examples: Examples) -> tuple[Capture, ...]
     if capture == "auto":
         return ("values", "export") if examples else ("symbolic",)
     if capture in ("values", "export") and not examples:
-        raise ArgumentTypeError(f"capture={capture!r} needs example inputs: pass example_inputs=(…,) or example_kwargs={{…}}.")
+        raise ArgumentTypeError(
+            f"capture={capture!r} needs example inputs: pass example_inputs=(…,) or example_kwargs={{…}}."
+        )
     is_program = isinstance(capture, (ExportedProgram, os.PathLike)) or str(capture).endswith(".pt2")
     if capture not in ("values", "export", "symbolic") and not is_program:
         raise ArgumentTypeError(
@@ -93,9 +95,13 @@ def capture_by(
             model, training=training, tracer_options=tracer_options, concrete_args=concrete_args, warn=False
         )
     if concrete_args is not None:
-        raise ArgumentTypeError("concrete_args goes with capture='symbolic'; with examples, pass the constant as an example.")
+        raise ArgumentTypeError(
+            "concrete_args goes with capture='symbolic'; with examples, pass the constant as an example."
+        )
     if capture == "values":
-        return capture_with_values(model, examples.args, examples.kwargs, training=training, tracer_options=tracer_options)
+        return capture_with_values(
+            model, examples.args, examples.kwargs, training=training, tracer_options=tracer_options
+        )
     if capture == "export":
         exported = capture_exported(model, examples.args, examples.kwargs, training=training)
     else:

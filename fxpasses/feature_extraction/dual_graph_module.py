@@ -15,7 +15,7 @@ from fxpasses.graph.modules import attribute, copy_targets, targets
 class DualGraphModule(LazyGraphModule):
     """A graph module with one graph for training mode and one for evaluation mode.
 
-    `train()` and `eval()` switch between them; each is compiled when it first runs, and never again. Submodules,
+    `train()` and `eval()` switch between them; each is compiled when it is first needed, and never again. Submodules,
     parameters and buffers are those of `root`, in the order in which the train graph and then the eval graph first use
     them; what neither uses is not there, nor in the state dict. The mode at the start is that of `root`.
 
@@ -94,6 +94,9 @@ class DualGraphModule(LazyGraphModule):
             own_class.forward = self._waiting_code.pop("forward")
         self.__dict__.update(self._waiting_code)
         self._waiting_code = code
+        if code:
+            # It runs, and will in this mode too. A compiler that watches the call must not see its code being made.
+            self.compile_now()
 
     def _attributes(self) -> dict[str, Any]:
         return {**super()._attributes(), "_waiting_code": {}}

@@ -17,7 +17,9 @@ from fxpasses.feature_extraction.both_modes import (
     names_of,
     warn_of_differences,
 )
+from fxpasses.feature_extraction.captures import Capture, Examples
 from fxpasses.feature_extraction.dual_graph_module import DualGraphModule, common_root
+from fxpasses.feature_extraction.guarded import GuardCutter, guarded
 from fxpasses.feature_extraction.selection import ReturnNodes, Selection, check_selection, parse_selection
 from fxpasses.graph.lazy_graph_module import with_own_graph
 from fxpasses.graph.values import NamedValues
@@ -38,6 +40,10 @@ def create_feature_extractor(
     *,
     leaf_modules: Iterable[type[nn.Module]] = (),
     names: NameStyle = "exact",
+    example_inputs: Any = None,
+    example_kwargs: Mapping[str, Any] | None = None,
+    capture: Capture = "auto",
+    guards: Literal["check", "off"] = "check",
 ) -> DualGraphModule:
     """Makes a module that computes intermediate values of `model` and nothing else.
 
@@ -55,6 +61,13 @@ def create_feature_extractor(
         concrete_args: Values for arguments of the model's forward that are to be constants.
         leaf_modules: Classes of modules that become one node each, so that nothing inside them is traced.
         names: `"exact"`, or `"torchvision"` for the names that torchvision gives, with their faults.
+        example_inputs: Positional arguments of the model, for models that decide on shapes; a single tensor stands for
+            itself. They are not computed with. The extractor then has the arguments that the examples pass.
+        example_kwargs: Such arguments by keyword.
+        capture: `"symbolic"`, `"values"`, `"export"`, or an exported program of the model. `"auto"` is symbolic without
+            examples; with them it is values, and export where that fails.
+        guards: Whether each call checks that the model decides on its inputs as it did on the examples; the extractor's
+            `guards` lists what is checked.
 
     Returns:
         A graph module in the mode of `model`. Its output is a dict with the keys in the order asked for.
@@ -62,7 +75,7 @@ def create_feature_extractor(
     Raises:
         RequestError: The request contradicts itself or names what is not there; a `ValueError`.
         ArgumentTypeError: An argument of the wrong type; a `TypeError`.
-        CaptureError: The model cannot be traced; a `ValueError`.
+        CaptureError: The model cannot be traced.
 
     Warns:
         ModeDifferenceWarning: What was asked for is computed differently in train and eval mode.
@@ -76,7 +89,11 @@ def create_feature_extractor(
         {'hidden': (5, 3)}
     """
     selection = parse_selection(return_nodes, train_return_nodes, eval_return_nodes)
-    captured = capture_both(model, CaptureOptions(tracer_kwargs, concrete_args, leaf_modules, names))
+    if guards not in ("check", "off"):
+        raise ArgumentTypeError(f"guards={guards!r}: guards are 'check' or 'off'.")
+    examples = Examples(example_inputs, example_kwargs)
+    captured = capture_both(model, CaptureOptions(tracer_kwargs, concrete_args, leaf_modules, names, capture, examples))
+    cut = {True: GuardCutter(captured.train), False: GuardCutter(captured.eval)}
     in_train = NamedValues(captured.train)
     in_eval = in_train if captured.eval is captured.train else NamedValues(captured.eval)
     check_selection(selection, in_train, in_eval)
@@ -87,7 +104,10 @@ def create_feature_extractor(
     warn_of_losses([loss for part in (train, eval_) for loss in relevant_losses(part, captured.losses)])
     root = common_root(train, eval_)
     root.training = model.training
-    return DualGraphModule(root, train.graph, eval_.graph, type(model).__name__, selection)
+    extractor = DualGraphModule(root, train.graph, eval_.graph, type(model).__name__, selection)
+    if guards == "off":
+        return extractor
+    return guarded(extractor, {True: cut[True].relevant_to(train.graph), False: cut[False].relevant_to(eval_.graph)})
 
 
 def _extract(selection: Selection, captured: BothModes) -> tuple[fx.GraphModule, fx.GraphModule]:
@@ -110,6 +130,9 @@ def get_graph_node_names(
     mode: None = None,
     leaf_modules: Iterable[type[nn.Module]] = (),
     names: NameStyle = "exact",
+    example_inputs: Any = None,
+    example_kwargs: Mapping[str, Any] | None = None,
+    capture: Capture = "auto",
 ) -> tuple[list[str], list[str]]: ...
 
 
@@ -123,6 +146,9 @@ def get_graph_node_names(
     mode: Literal["train", "eval", "current"],
     leaf_modules: Iterable[type[nn.Module]] = (),
     names: NameStyle = "exact",
+    example_inputs: Any = None,
+    example_kwargs: Mapping[str, Any] | None = None,
+    capture: Capture = "auto",
 ) -> list[str]: ...
 
 
@@ -135,6 +161,9 @@ def get_graph_node_names(
     mode: Literal["train", "eval", "current"] | None = None,
     leaf_modules: Iterable[type[nn.Module]] = (),
     names: NameStyle = "exact",
+    example_inputs: Any = None,
+    example_kwargs: Mapping[str, Any] | None = None,
+    capture: Capture = "auto",
 ) -> tuple[list[str], list[str]] | list[str]:
     """Returns the names of all nodes of `model` in order of execution.
 
@@ -146,6 +175,9 @@ def get_graph_node_names(
         mode: None for the lists of both modes; `"train"`, `"eval"`, or `"current"` (each submodule's mode as it is) for one.
         leaf_modules: As for `create_feature_extractor`.
         names: As for `create_feature_extractor`.
+        example_inputs: As for `create_feature_extractor`.
+        example_kwargs: As for `create_feature_extractor`.
+        capture: As for `create_feature_extractor`.
 
     Returns:
         The pair `(train_names, eval_names)`, or the one list that `mode` asks for.
@@ -161,7 +193,8 @@ def get_graph_node_names(
         >>> get_graph_node_names(nn.Sequential(nn.Linear(2, 3), nn.ReLU()), mode="eval")
         ['input', '0', '1']
     """
-    options = CaptureOptions(tracer_kwargs, concrete_args, leaf_modules, names)
+    examples = Examples(example_inputs, example_kwargs)
+    options = CaptureOptions(tracer_kwargs, concrete_args, leaf_modules, names, capture, examples)
     if mode is None:
         captured = capture_both(model, options)
         if not suppress_diff_warning:

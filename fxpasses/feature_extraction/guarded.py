@@ -36,20 +36,35 @@ class GuardedGraphModule(DualGraphModule):
         return super().__call__(*args, **kwargs)
 
 
-def relevant_guards(captured: fx.GraphModule, positions: Mapping[str, int]) -> GuardSet | None:
-    """Returns the guards that the nodes of a pruned graph depend on.
+def guarded(module: DualGraphModule, guards: Mapping[bool, GuardSet | None]) -> DualGraphModule:
+    """Returns `module` as one that checks `guards` at each call; as it is if there are none.
 
     Args:
-        captured: The graph module, pruned.
-        positions: The place of each node before it was pruned, by name.
+        module: An extractor, not yet used; its content goes into the result.
+        guards: The guards of training mode (True) and of evaluation mode (False).
     """
-    guards = guards_of(captured)
-    if guards is None:
-        return None
-    kept = [positions.get(node.name, 0) for node in captured.graph.nodes if node.op not in ("placeholder", "output")]
-    return guards.until(max(kept, default=-1))
+    if all(each is None for each in guards.values()):
+        return module
+    result = GuardedGraphModule.__new__(GuardedGraphModule)
+    result._adopt(module._attributes(), module.graphs(), type(module).__name__)
+    result._guards = {mode: GuardSet.empty() if each is None else each for mode, each in guards.items()}
+    return result
 
 
-def node_positions(graph_module: fx.GraphModule) -> dict[str, int]:
-    """Returns the place of each node of a graph, by name."""
-    return {node.name: index for index, node in enumerate(graph_module.graph.nodes)}
+class GuardCutter:
+    """Finds, after a graph was pruned, which of its guards still matter.
+
+    Args:
+        captured: The graph module before it is pruned.
+    """
+
+    def __init__(self, captured: fx.GraphModule) -> None:
+        self._guards = guards_of(captured)
+        self._positions = {node.name: index for index, node in enumerate(captured.graph.nodes)}
+
+    def relevant_to(self, graph: fx.Graph) -> GuardSet | None:
+        """Returns the guards of decisions that were taken before the last node that `graph` kept."""
+        if self._guards is None:
+            return None
+        kept = [self._positions.get(node.name, 0) for node in graph.nodes if node.op not in ("placeholder", "output")]
+        return self._guards.until(max(kept, default=-1))

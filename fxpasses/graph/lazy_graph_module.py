@@ -122,7 +122,7 @@ class LazyGraphModule(fx.GraphModule):
 
     def _attributes(self) -> dict[str, Any]:
         """Returns the instance's attributes without its graphs and what was generated from them."""
-        without = {*self.graphs(), *COMPILED}
+        without = {*self.graphs(), *COMPILED, "_compiled_call_impl"}  # the last is what `compile` leaves, as in torch
         return {name: value for name, value in self.__dict__.items() if name not in without}
 
     def _adopt(self, attributes: dict[str, Any], graphs: dict[str, fx.Graph], class_name: str) -> None:
