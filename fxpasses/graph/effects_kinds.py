@@ -70,7 +70,9 @@ def kind_by_use(node: fx.Node, root: nn.Module, otherwise: Kind = "any") -> Kind
         return "tensor"
     if isinstance(example, _NUMBERS):
         return "none"
-    is_tensor = node.type is torch.Tensor or any(_takes_tensor(user, node, root) for user in node.users)
+    is_tensor = node.type in (torch.Tensor, "Tensor", "torch.Tensor") or any(
+        _takes_tensor(user, node, root) for user in node.users
+    )
     return "tensor" if is_tensor else otherwise
 
 

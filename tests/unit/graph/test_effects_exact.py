@@ -1,0 +1,152 @@
+"""Effects that are observed in a run on tensors without data."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from support.state import ModelState
+from torch import Tensor, fx, nn
+from torch.nn import functional
+
+from fxpasses.graph.effects import Effects, analyze_effects
+
+
+def _node(graph_module: fx.GraphModule, name: str) -> fx.Node:
+    return next(node for node in graph_module.graph.nodes if node.name == name)
+
+
+def _observed(module: nn.Module, *inputs: object) -> tuple[fx.GraphModule, Effects]:
+    graph_module = fx.symbolic_trace(module)
+    effects = analyze_effects(graph_module, example_inputs=inputs)
+    return graph_module, effects
+
+
+class _Cached(nn.Module):
+    """Keeps plain tensors and numbers beside its parameters, as leaves of other libraries do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cache = torch.zeros(2)
+        self.calls = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        self.cache.add_(1)
+        return x + self.cache
+
+
+def _with_leaves(*modules: nn.Module) -> fx.GraphModule:
+    model = nn.Sequential(*modules)
+    graph = fx.Graph()
+    value = graph.placeholder("x")
+    for index in range(len(modules)):
+        value = graph.call_module(str(index), (value,))
+    graph.output(value)
+    return fx.GraphModule(model, graph)
+
+
+def test_the_model_is_as_it_was_and_nothing_is_computed() -> None:
+    model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2), nn.ReLU(inplace=True), nn.Dropout(0.5)).train()
+    inputs = torch.randn(3, 2)
+    before, generator = ModelState.of(model), torch.get_rng_state()
+    graph_module, effects = _observed(model, inputs)
+    assert effects.exact
+    assert effects.written_operands(_node(graph_module, "_2")) == (_node(graph_module, "_1"),)
+    assert torch.equal(torch.get_rng_state(), generator)
+    before.assert_same(model)
+
+
+def test_running_statistics_are_seen_though_no_schema_tells() -> None:
+    graph_module, effects = _observed(nn.Sequential(nn.BatchNorm1d(2)).train(), torch.randn(3, 2))
+    assert effects.writes[_node(graph_module, "_0")] <= effects.state
+    graph_module, effects = _observed(nn.Sequential(nn.BatchNorm1d(2)).eval(), torch.randn(3, 2))
+    assert not effects.writes
+
+
+def test_a_view_that_is_no_view_for_these_inputs_is_none() -> None:
+    class Model(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return (x + 1).t().reshape(-1).relu_()
+
+    graph_module, effects = _observed(Model(), torch.randn(2, 3))
+    assert effects.exact
+    assert not effects.may_write(_node(graph_module, "relu_"), _node(graph_module, "add"))
+    static = analyze_effects(graph_module)
+    assert static.may_write(_node(graph_module, "relu_"), _node(graph_module, "add"))
+
+
+@pytest.mark.parametrize("inputs", [(torch.randn(2, 2),), ((torch.randn(2, 2), torch.ones(2, 2)),)])
+def test_inputs_may_be_nested(inputs: tuple[object, ...]) -> None:
+    class Model(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x[0].add_(x[1])
+
+    graph_module, effects = _observed(Model(), *inputs)
+    assert effects.exact
+    assert effects.writes[_node(graph_module, "add_")] <= effects.inputs
+
+
+def test_tensors_that_share_memory_share_it_in_the_run() -> None:
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("whole", torch.zeros(2, 2))
+            self.register_buffer("row", self.whole[0])
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.row.add_(1)
+            return self.whole + x
+
+    graph = fx.Graph()
+    x, row, whole = graph.placeholder("x"), graph.get_attr("row"), graph.get_attr("whole")
+    written = graph.call_method("add_", (row, 1))
+    graph.output(graph.call_function(torch.add, (whole, x)))
+    effects = analyze_effects(fx.GraphModule(Model(), graph), example_inputs=(torch.ones(2, 2),))
+    assert effects.exact
+    assert effects.may_write(written, whole)
+
+
+def test_a_plain_tensor_of_a_leaf_is_never_written() -> None:
+    module = _Cached()
+    analyze_effects(_with_leaves(module), example_inputs=(torch.ones(2),))
+    assert module.cache.tolist() == [0, 0]
+    assert module.calls == 0
+
+
+@pytest.mark.parametrize(
+    "inputs", [(), (torch.ones(3, 5),), ("text",)], ids=["missing", "of a wrong shape", "of a wrong type"]
+)
+def test_what_does_not_run_is_answered_statically(inputs: tuple[object, ...]) -> None:
+    graph_module, effects = _observed(nn.Sequential(nn.Linear(2, 2), nn.ReLU(inplace=True)), *inputs)
+    assert not effects.exact
+    assert effects.writes[_node(graph_module, "_1")]
+
+
+def test_values_that_may_hide_tensors_are_answered_statically() -> None:
+    graph = fx.Graph()
+    x = graph.placeholder("x")
+    graph.output(graph.call_function(iter, ([x],)))
+    assert not analyze_effects(fx.GraphModule(nn.Module(), graph), example_inputs=(torch.ones(2),)).exact
+
+
+def test_hooks_never_see_a_tensor_without_data() -> None:
+    seen: list[Tensor] = []
+    linear = nn.Linear(2, 2)
+    linear.register_forward_hook(lambda _module, _args, output: seen.append(output))
+    assert not analyze_effects(_with_leaves(linear), example_inputs=(torch.ones(2),)).exact
+    assert not seen
+
+
+def test_random_draws_are_seen_only_where_they_happen() -> None:
+    model = nn.Sequential(nn.Dropout(0.5))
+    assert _observed(model.train(), torch.ones(2))[1].random
+    assert not _observed(model.eval(), torch.ones(2))[1].random
+
+
+def test_functional_forms_are_seen_through() -> None:
+    class Model(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return functional.dropout(x, 0.0, inplace=True) + 1
+
+    graph_module, effects = _observed(Model(), torch.ones(2))
+    assert effects.may_share_memory(_node(graph_module, "x"), _node(graph_module, "dropout"))
