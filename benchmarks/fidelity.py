@@ -181,7 +181,8 @@ def ours_wrong(subject: Subject) -> dict[str, Any]:
         "calls": len(comparison.compared) - compared,
         "wrong_calls": len(comparison.names) - wrong_nodes,
         "copies": sum(node.target == "clone" or "clone_" in str(node.target) for node in extractor.graph.nodes),
-        "output": same_bits(output, expected) and _output_alone(subject, fxpasses.create_feature_extractor, whole, nodes),
+        "output": same_bits(output, expected)
+        and _output_alone(subject, fxpasses.create_feature_extractor, whole, nodes),
         "which": comparison.names[:20],
     }
 
@@ -229,7 +230,11 @@ def measure(name: str) -> dict[str, Any]:
     for training in (False, True):
         subject = Subject(name, training)
         mode = "train" if training else "eval"
-        record[mode] = {"input": list(subject._input.shape), "ours": ours_wrong(subject), "theirs": theirs_wrong(subject)}
+        record[mode] = {
+            "input": list(subject._input.shape),
+            "ours": ours_wrong(subject),
+            "theirs": theirs_wrong(subject),
+        }
     record["seconds"] = round(time.perf_counter() - start, 1)
     record["peak_gib"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 1)
     return record
@@ -282,7 +287,11 @@ def table(records: Iterable[dict[str, Any]]) -> str:
 
 def _cell(side: Mapping[str, Any]) -> str:
     wrong = side["wrong"] + side.get("wrong_calls", 0)
-    return f"{wrong} of {side['nodes']}" + (f" + {side['lost']}" if side["lost"] else "") + ("" if side["output"] else " !")
+    return (
+        f"{wrong} of {side['nodes']}"
+        + (f" + {side['lost']}" if side["lost"] else "")
+        + ("" if side["output"] else " !")
+    )
 
 
 def run_all(names: list[str], records: Path, again: bool) -> list[dict[str, Any]]:
@@ -319,7 +328,9 @@ def main() -> None:
     """Runs the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", help="models to measure; all below 100 million parameters if none")
-    parser.add_argument("--records", type=Path, default=_HERE.parent / "build" / "fidelity.jsonl", help="the file of JSON lines")
+    parser.add_argument(
+        "--records", type=Path, default=_HERE.parent / "build" / "fidelity.jsonl", help="the file of JSON lines"
+    )
     parser.add_argument("--again", action="store_true", help="forget what was measured before")
     parser.add_argument("--one", metavar="MODEL", help=argparse.SUPPRESS)
     arguments = parser.parse_args()

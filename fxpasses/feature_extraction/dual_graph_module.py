@@ -10,6 +10,7 @@ from torch import fx, nn
 from fxpasses.feature_extraction.selection import Selection
 from fxpasses.graph.lazy_graph_module import COMPILED, LazyGraphModule
 from fxpasses.graph.modules import attribute, copy_targets, targets
+from fxpasses.graph.reachable import make_reachable
 
 
 class DualGraphModule(LazyGraphModule):
@@ -47,6 +48,7 @@ class DualGraphModule(LazyGraphModule):
         super().__init__(root, train_graph, class_name)
         if eval_graph is not train_graph:
             copy_targets(root, self, eval_graph)
+            make_reachable(self, eval_graph)
         eval_graph.owning_module = self
         # What `fx.GraphModule` calls the current graph is `_graph`; the other mode's waits here.
         self._waiting_graph = eval_graph

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, TypeVar, cast
 from torch import fx, nn
 
 from fxpasses.graph.modules import copy_targets
+from fxpasses.graph.reachable import make_reachable
 from fxpasses.graph.serialize import FlatGraph, copy_graph
 
 COMPILED = ("_code", "_lineno_map", "_prologue_start", "_in_spec", "_out_spec")
@@ -69,6 +70,7 @@ class LazyGraphModule(fx.GraphModule):
         super().__init__(nn.Module(), fx.Graph(tracer_cls=graph._tracer_cls), class_name)
         self.training = root.training
         copy_targets(root, self, graph)
+        make_reachable(self, graph)
         self.graph = graph
 
     @property
