@@ -32,9 +32,12 @@ def qualified_name(node: fx.Node) -> str | None:
     return cast("str | None", _node_entries(node).get("name"))
 
 
-def name_style(node: fx.Node) -> str | None:
-    """Returns the style in which `node` was named, or None if it has no name."""
-    return cast("str | None", _node_entries(node).get("style"))
+def name_and_style(node: fx.Node) -> tuple[str | None, str | None]:
+    """Returns the qualified name of `node` and the style in which it was given, or None for either."""
+    if "custom" not in node.meta:
+        return None, None
+    entries = _node_entries(node)
+    return entries.get("name"), entries.get("style")
 
 
 def set_name(node: fx.Node, name: str, style: str) -> None:
@@ -71,6 +74,12 @@ def scopes(node: fx.Node) -> tuple[Scope, ...]:
     """
     stack = cast("Mapping[str, tuple[str, Any]]", node.meta.get("nn_module_stack") or {})
     return tuple(Scope(key, entry[0]) for key, entry in stack.items() if entry[0])
+
+
+def parent_path(node: fx.Node) -> str:
+    """Returns the path of the module whose forward made `node`; empty for the root, the leaf's own for a leaf's call."""
+    stack = node.meta.get("nn_module_stack")
+    return stack[next(reversed(stack))][0] if stack else ""
 
 
 def capture_record(graph_module: fx.GraphModule) -> CaptureRecord | None:

@@ -13,6 +13,8 @@ from torch import fx, nn
 from fxpasses.graph.state import GraphColumns, GraphState
 
 _CONTAINERS = (dict, OrderedDict, list, set)
+_DICTS = frozenset({dict, OrderedDict})
+_NOTHING: dict[Any, Any] = {}
 _COMPILED = ("forward", "__call__", "_wrapped_call")
 _meta_of = attrgetter("meta")
 _users_of = attrgetter("users")
@@ -21,7 +23,7 @@ _users_of = attrgetter("users")
 class _ModuleState(NamedTuple):
     module: nn.Module
     attributes: dict[str, Any]
-    nested: dict[str, dict[Any, Any]]
+    nested: list[tuple[dict[Any, Any], dict[Any, Any]]]
 
 
 @dataclass(frozen=True)
@@ -214,14 +216,15 @@ def _restore_class(own_class: type, compiled: dict[str, Any]) -> None:
 
 def _module_state(module: nn.Module) -> _ModuleState:
     attributes = module.__dict__
-    nested = {name: dict(entries) for name, entries in attributes.items() if type(entries) in (dict, OrderedDict)}
-    return _ModuleState(module, dict(attributes), nested)
+    nested = [(value, value.copy() if value else _NOTHING) for value in attributes.values() if type(value) in _DICTS]
+    return _ModuleState(module, attributes.copy(), nested)
 
 
 def _restore_module(state: _ModuleState) -> None:
     attributes = state.module.__dict__
     attributes.clear()
     attributes.update(state.attributes)
-    for name, entries in state.nested.items():
-        attributes[name].clear()
-        attributes[name].update(entries)
+    for entries, content in state.nested:
+        if entries or content:
+            entries.clear()
+            entries.update(content)
