@@ -5,15 +5,16 @@ from __future__ import annotations
 import inspect
 import tempfile
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from torch import fx
+from torch import fx, nn
 
 from fxpasses.testing.case import Case
 from fxpasses.testing.laws.law import Law, PassLike, Trial, name_of
 from fxpasses.testing.source import class_source, to_source
+from fxpasses.testing.subject import Subject
 
 _HELPERS = """
 def apply(graph_module):
@@ -64,24 +65,39 @@ class Folder:
         return path
 
 
-def save_repro(path: str | Path, trial: Trial) -> Path:
-    """Save a script that shows how a pass breaks a law on a subject.
+def save_repro(
+    path: str | Path,
+    pass_: PassLike,
+    subject: Case | nn.Module,
+    law: Law,
+    args: Sequence[Any] | None = None,
+    kwargs: Mapping[str, Any] | None = None,
+) -> Path:
+    """Save a script that shows how a pass breaks a law on a model.
 
     The script contains the model and its inputs, and imports nothing but torch where the law can be shown on what
     the pass made of the model. Where it takes the pass itself, that is imported, or its source copied.
 
     Args:
         path: The file to write.
-        trial: The pass, the subject and the law.
+        pass_: The pass.
+        subject: The case, graph module or module that it breaks the law on.
+        law: The law.
+        args: The inputs by position; see `check_pass`.
+        kwargs: The inputs by keyword.
     """
-    path = Path(path)
+    return write_script(Path(path), Trial(pass_, Subject.of(subject, args, kwargs), law))
+
+
+def write_script(path: Path, trial: Trial) -> Path:
+    """Save the script of a trial."""
     path.write_text("\n".join(_script(trial)), encoding="utf-8")
     return path
 
 
 def save_in_folder(trial: Trial) -> Path:
     """Save the script under the names of pass and law, so that the smallest of many failures is what stays."""
-    return save_repro(Folder.get() / f"{name_of(trial.pass_)}_{trial.law.slug}.py", trial)
+    return write_script(Folder.get() / f"{name_of(trial.pass_)}_{trial.law.slug}.py", trial)
 
 
 def _script(trial: Trial) -> Iterator[str]:

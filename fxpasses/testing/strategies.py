@@ -6,16 +6,21 @@ and whatever a failing example shrinks to is a model that runs.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from typing import Any
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any, NamedTuple
 
-from torch import nn
+from torch import fx, nn
 
-from fxpasses.errors import MissingExtraError
+from fxpasses.errors import MissingExtraError, RequestError
+from fxpasses.feature_extraction import get_graph_node_names
+from fxpasses.graph.facts import Fact
 from fxpasses.testing.case import Case
-from fxpasses.testing.models.features import ALL, BEYOND_FX, LARGEST_MASK, OPT_IN, disabled_by
+from fxpasses.testing.models.bare_graph import decorate
+from fxpasses.testing.models.build_graph import build_graph
+from fxpasses.testing.models.features import ALL, BEYOND_FX, LARGEST_MASK, OPT_IN, WITHOUT_MODULES, disabled_by
 from fxpasses.testing.models.interpreter import INPUT, OUTPUT, STATEMENT, Limits, Spec, interpret
 from fxpasses.testing.models.op_spec import OpSpec
+from fxpasses.testing.models.program import Program
 from fxpasses.testing.models.render import render
 from fxpasses.testing.models.types import TensorType
 
@@ -25,10 +30,23 @@ except ImportError as error:
     message = "fxpasses.testing.strategies needs hypothesis: pip install 'fxpasses[testing]'"
     raise MissingExtraError(message) from error
 
-__all__ = ["ALL", "BEYOND_FX", "OPT_IN", "OpSpec", "TensorType", "cases", "modules", "specs"]
+__all__ = [
+    "ALL",
+    "BEYOND_FX",
+    "OPT_IN",
+    "WITHOUT_MODULES",
+    "OpSpec",
+    "TensorType",
+    "cases",
+    "graph_modules",
+    "graphs",
+    "modules",
+    "node_names",
+    "pipelines",
+]
 
-OrStrategy = Any  # a value of the documented type, or a strategy for one
-
+_MODES = ("train", "eval")
+_OUTPUTS = ("tensor", "tuple", "dict")
 _statements = st.lists(st.binary(min_size=STATEMENT, max_size=STATEMENT), max_size=40)
 _inputs = st.lists(st.binary(min_size=INPUT, max_size=INPUT), max_size=3)
 _outputs = st.lists(st.binary(min_size=OUTPUT, max_size=OUTPUT), max_size=3)
@@ -36,44 +54,62 @@ _outputs = st.lists(st.binary(min_size=OUTPUT, max_size=OUTPUT), max_size=3)
 _swarm = st.one_of(st.just(0), st.integers(0, LARGEST_MASK))
 
 
+class _Written(NamedTuple):
+    program: Program
+    training: bool
+
+
 def _drawn(draw: st.DrawFn, value: Any) -> Any:
     return draw(value) if isinstance(value, st.SearchStrategy) else value
 
 
-@st.composite
-def specs(draw: st.DrawFn, *, features: OrStrategy = ALL, modes: OrStrategy = ("train", "eval")) -> Spec:
-    """Specs: what a model is read from. Most tests want `cases`.
-
-    Args:
-        draw: Given by hypothesis.
-        features: The features that may occur.
-        modes: The modes that the model may be in.
-    """
+def _write(draw: st.DrawFn, options: dict[str, Any]) -> _Written:
+    chosen = {name: _drawn(draw, value) for name, value in options.items()}
+    _check(chosen)
     # Three short lists instead of a long one: long models are drawn often, and any part can shrink to nothing.
-    statements = [each for _ in range(3) for each in draw(_statements)]
-    allowed: Collection[str] = _drawn(draw, features)
-    chosen: Sequence[str] = _drawn(draw, modes)
-    return Spec(
+    spec = Spec(
         inputs=draw(_inputs),
-        statements=statements,
+        statements=[each for _ in range(3) for each in draw(_statements)],
         outputs=draw(_outputs),
-        disabled=draw(_swarm) | disabled_by(allowed),
-        training=draw(st.sampled_from(chosen)) == "train",
+        disabled=draw(_swarm) | disabled_by(chosen["features"]),
+        training=draw(st.sampled_from(sorted(chosen["modes"]))) == "train",
     )
+    limits = Limits(
+        min_nodes=chosen["min_nodes"],
+        max_nodes=chosen["max_nodes"],
+        max_depth=chosen["max_depth"],
+        max_inputs=chosen["max_inputs"],
+        operations=tuple(chosen["ops"]),
+        outputs=tuple(chosen["outputs"]),
+    )
+    return _Written(interpret(spec, limits), spec.training)
+
+
+def _check(chosen: dict[str, Any]) -> None:
+    if not 0 <= chosen["min_nodes"] <= chosen["max_nodes"]:
+        raise RequestError(f"min_nodes={chosen['min_nodes']} and max_nodes={chosen['max_nodes']} leave nothing")
+    if chosen["max_inputs"] < 1 or chosen["max_depth"] < 0:
+        raise RequestError(
+            f"max_inputs={chosen['max_inputs']} must be positive, max_depth={chosen['max_depth']} not negative"
+        )
+    for name, known in (("modes", _MODES), ("outputs", _OUTPUTS)):
+        unknown = [each for each in chosen[name] if each not in known]
+        if unknown or not chosen[name]:
+            raise RequestError(f"{name}={chosen[name]!r}: choose at least one of {', '.join(known)}")
 
 
 @st.composite
 def cases(
     draw: st.DrawFn,
     *,
-    min_nodes: OrStrategy = 1,
-    max_nodes: OrStrategy = 40,
-    max_depth: OrStrategy = 2,
-    max_inputs: OrStrategy = 3,
-    ops: OrStrategy = (),
-    features: OrStrategy = ALL,
-    outputs: OrStrategy = ("tensor", "tuple", "dict"),
-    modes: OrStrategy = ("train", "eval"),
+    min_nodes: Any = 1,
+    max_nodes: Any = 40,
+    max_depth: Any = 2,
+    max_inputs: Any = 3,
+    ops: Any = (),
+    features: Any = ALL,
+    outputs: Any = _OUTPUTS,
+    modes: Any = _MODES,
 ) -> Case:
     """Models with inputs, as scripts.
 
@@ -90,25 +126,31 @@ def cases(
 
     Example:
         >>> from hypothesis import find
-        >>> case = find(cases(min_nodes=2), lambda case: "relu" in case.source)
-        >>> sum("relu" in line for line in case.source.splitlines()) >= 1
-        True
+        >>> find(cases(min_nodes=1), lambda case: "relu" in case.source)
+        Case('''
+        import torch
+        from torch import nn
+        <BLANKLINE>
+        <BLANKLINE>
+        class Model(nn.Module):
+            def forward(self, x):
+                h1 = torch.relu(x)
+                return h1
+        <BLANKLINE>
+        <BLANKLINE>
+        torch.manual_seed(0)
+        module = Model().eval()
+        args = (torch.linspace(-1.0, 0.9, 6).reshape(2, 3),)
+        kwargs = {}
+        ''')
     """
-    spec = draw(specs(features=features, modes=modes))
-    limits = Limits(
-        min_nodes=_drawn(draw, min_nodes),
-        max_nodes=_drawn(draw, max_nodes),
-        max_depth=_drawn(draw, max_depth),
-        max_inputs=_drawn(draw, max_inputs),
-        operations=tuple(_drawn(draw, ops)),
-        outputs=_drawn(draw, outputs),
-    )
-    program = interpret(spec, limits)
-    return Case(render(program, training=spec.training), program.features)
+    options = {"min_nodes": min_nodes, "max_nodes": max_nodes, "max_depth": max_depth, "max_inputs": max_inputs}
+    written = _write(draw, {**options, "ops": ops, "features": features, "outputs": outputs, "modes": modes})
+    return Case(render(written.program, training=written.training), written.program.features)
 
 
 def modules(**options: Any) -> st.SearchStrategy[nn.Module]:
-    """The modules of `cases`, which see for the options; in the mode that the case is about.
+    """The modules of `cases`, which see for the options; each in the mode that its case is about.
 
     Example:
         >>> from hypothesis import find
@@ -116,3 +158,124 @@ def modules(**options: Any) -> st.SearchStrategy[nn.Module]:
         True
     """
     return cases(**options).map(lambda case: case.module)
+
+
+@st.composite
+def graph_modules(
+    draw: st.DrawFn,
+    *,
+    min_nodes: Any = 1,
+    max_nodes: Any = 40,
+    max_depth: Any = 2,
+    max_inputs: Any = 3,
+    ops: Any = (),
+    features: Any = ALL,
+    outputs: Any = _OUTPUTS,
+    modes: Any = _MODES,
+) -> fx.GraphModule:
+    """Graph modules, built without tracing and without running anything; see `cases` for the options.
+
+    Each placeholder holds its example input in `meta["example_value"]`, where `check_pass` finds it. The features in
+    `BEYOND_FX` may be added: a graph can hold what a tracer cannot record.
+
+    Example:
+        >>> from hypothesis import find
+        >>> print(find(graph_modules(), lambda graph_module: True).graph)
+        graph():
+            %x : [num_users=1] = placeholder[target=x]
+            %relu : [num_users=1] = call_function[target=torch.relu](args = (%x,), kwargs = {})
+            return relu
+    """
+    options = {"min_nodes": min_nodes, "max_nodes": max_nodes, "max_depth": max_depth, "max_inputs": max_inputs}
+    written = _write(draw, {**options, "ops": ops, "features": features, "outputs": outputs, "modes": modes})
+    return build_graph(written.program, training=written.training)
+
+
+@st.composite
+def graphs(draw: st.DrawFn, *, min_nodes: Any = 0, max_nodes: Any = 40, max_inputs: Any = 3, ops: Any = ()) -> fx.Graph:
+    """Bare graphs of functions and methods, with details that no tracer emits.
+
+    They pass `Graph.lint`, and have unused inputs, odd names, arguments by keyword, values that are computed twice,
+    constants and nested containers among the outputs.
+
+    Args:
+        draw: Given by hypothesis.
+        min_nodes: The least number of operations.
+        max_nodes: About the largest number of them.
+        max_inputs: The largest number of inputs that are used.
+        ops: Your own operations.
+
+    Example:
+        >>> from hypothesis import find
+        >>> graph = find(graphs(), lambda graph: True)
+        >>> graph.lint()
+    """
+    chosen = {"max_nodes": max_nodes, "max_inputs": max_inputs, "ops": ops, "features": WITHOUT_MODULES}
+    options = {**chosen, "min_nodes": min_nodes, "max_depth": 0, "outputs": _OUTPUTS, "modes": ("eval",)}
+    written = _write(draw, options)
+    details = draw(st.lists(st.binary(min_size=2, max_size=2), max_size=6))
+    return decorate(build_graph(written.program, training=False).graph, details)
+
+
+@st.composite
+def node_names(
+    draw: st.DrawFn, case: Case | nn.Module, *, min_size: Any = 1, max_size: Any = None, mode: Any = None
+) -> list[str]:
+    """Names of values of a model that can be asked for: some of them, in some order.
+
+    Args:
+        draw: Given by hypothesis.
+        case: The model.
+        min_size: The least number of names.
+        max_size: The largest number of names; by default all.
+        mode: `"train"` or `"eval"`; by default the one that the model is in.
+
+    Example:
+        >>> from hypothesis import find
+        >>> find(node_names(nn.Sequential(nn.ReLU(), nn.Tanh())), lambda names: len(names) == 2)
+        ['input', '0']
+    """
+    module = case.module if isinstance(case, Case) else case
+    mode = _drawn(draw, mode) or ("train" if module.training else "eval")
+    train, evaluation = get_graph_node_names(module)
+    names = train if mode == "train" else evaluation
+    low, high = _drawn(draw, min_size), _drawn(draw, max_size)
+    high = len(names) if high is None else min(high, len(names))
+    return draw(st.lists(st.sampled_from(names), unique=True, min_size=min(low, len(names)), max_size=high))
+
+
+@st.composite
+def pipelines(draw: st.DrawFn, passes: Any, *, min_size: Any = 0, max_size: Any = 4) -> list[Any]:
+    """Lists of passes in an order in which each finds the facts that it needs.
+
+    Args:
+        draw: Given by hypothesis.
+        passes: The passes to choose from; each may be chosen more than once.
+        min_size: The least number of passes.
+        max_size: The largest number of passes.
+
+    Example:
+        >>> from hypothesis import find
+        >>> from fxpasses.passes.name_nodes import NameNodes
+        >>> [type(each).__name__ for each in find(pipelines([NameNodes()], min_size=2), lambda passes: True)]
+        ['NameNodes', 'NameNodes']
+    """
+    available = list(_drawn(draw, passes))
+    low, high = _drawn(draw, min_size), _drawn(draw, max_size)
+    choices: Iterable[int] = draw(st.lists(st.integers(0, 255), min_size=low, max_size=high))
+    facts: Collection[Fact] = frozenset()
+    chosen: list[Any] = []
+    for choice in choices:
+        possible = [each for each in available if set(getattr(each, "needs", ())) <= set(facts)]
+        if possible:
+            chosen.append(possible[choice % len(possible)])
+            facts = _facts_after(chosen[-1], facts)
+    return chosen
+
+
+def _facts_after(pass_: Any, facts: Collection[Fact]) -> Collection[Fact]:
+    preserved: Sequence[Fact] = [fact for fact in facts if fact in getattr(pass_, "preserves", ())]
+    return frozenset([*preserved, *getattr(pass_, "provides", ())])
+
+
+st.register_type_strategy(Case, cases())

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from difflib import get_close_matches
+
+from fxpasses.errors import RequestError
 
 FEATURES = (
     "residual",
@@ -42,6 +45,8 @@ FEATURES = (
     "identity",
     "integers",
     "size_arithmetic",
+    "layers",
+    "activations",
     "colliding_names",
 )
 # torch.fx cannot trace these, or traces something else than what the model computes:
@@ -54,6 +59,12 @@ BEYOND_FX = (
 # Valid for torch.fx, but a test that calls the model twice with the same tensors sees different inputs.
 OPT_IN = ("input_write",)
 
+# What a graph can hold that has no module around it.
+WITHOUT_MODULES = frozenset(FEATURES) - {
+    "activations", "alias", "batch_norm", "block", "block_reuse", "buffer", "buffer_write", "dropout_module", "frozen",
+    "identity", "inplace_module", "layers", "leaf_reuse", "module_dict", "module_list", "parameter", "sequential", "tied",
+    "transient_buffer",
+}  # fmt: skip
 ALL = frozenset(FEATURES)
 EVERYTHING = (*FEATURES, *BEYOND_FX, *OPT_IN)
 _BIT = {feature: 1 << index for index, feature in enumerate(EVERYTHING)}
@@ -76,5 +87,14 @@ def is_off(feature: str | None, disabled: int) -> bool:
 
 
 def disabled_by(features: Collection[str]) -> int:
-    """The mask that disables everything but these features."""
+    """The mask that disables everything but these features.
+
+    Raises:
+        RequestError: There is no such feature.
+    """
+    unknown = sorted(set(features) - _BIT.keys())
+    if unknown:
+        near = get_close_matches(unknown[0], _BIT, n=1)
+        meant = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(EVERYTHING)}"
+        raise RequestError(f"no feature is called {unknown[0]!r}{meant}")
     return LARGEST_MASK & ~mask_of(features)
