@@ -13,6 +13,7 @@ from fxpasses.errors import CollapseError
 from fxpasses.graph.calls import ModuleCall, NodeRef, Opaque, leaves, map_structure
 from fxpasses.graph.meta import set_name
 from fxpasses.graph.modules import attribute, install
+from fxpasses.graph.reachable import reachable_path
 from fxpasses.graph.regions import regions
 
 
@@ -77,9 +78,10 @@ class CallCollapser:
         made = self._without_arguments(call, self._made_by(call))
         start = self._start(call, made)
         install(cast("nn.Module", self._root), self._graph_module, call.path)
+        target = reachable_path(self._graph_module, call.path)
         args, kwargs = (map_structure(part, self._node_at(self._order[call.key])) for part in (call.args, call.kwargs))
         with self._graph.inserting_before(start):
-            node = self._graph.call_module(call.path, cast("tuple[Any, ...]", args), cast("dict[str, Any]", kwargs))
+            node = self._graph.call_module(target, cast("tuple[Any, ...]", args), cast("dict[str, Any]", kwargs))
         node.meta["nn_module_stack"] = self._stack(call)
         if call.name is not None:
             set_name(node, call.name, "exact")

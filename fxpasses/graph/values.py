@@ -10,6 +10,7 @@ from torch import fx
 from fxpasses.errors import UnselectableValueError
 from fxpasses.graph.calls import ModuleCall, NodeRef, Opaque, leaves, with_nodes
 from fxpasses.graph.meta import capture_record, qualified_name, scopes
+from fxpasses.graph.reachable import module_path
 from fxpasses.graph.regions import module_calls
 
 
@@ -88,7 +89,7 @@ class NamedValues:
         if node.op == "get_attr":
             self._further.setdefault(str(node.target), node)
         for scope in scopes(node)[-1:]:
-            if node.op == "call_module" and scope.path == node.target:
+            if node.op == "call_module" and scope.path == module_path(node):
                 self._further.setdefault(f"{scope.path}@{scope.key.partition('@')[2] or 0}", node)
                 self._add_inside(scope.path, node)
 

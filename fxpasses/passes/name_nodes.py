@@ -22,8 +22,9 @@ from torch import fx, nn
 from fxpasses.errors import ArgumentTypeError
 from fxpasses.graph.calls import ModuleCall
 from fxpasses.graph.facts import CALLS, NAMES, Fact
-from fxpasses.graph.meta import capture_record, name_style, qualified_name, scopes, set_capture_record, set_name
+from fxpasses.graph.meta import capture_record, name_and_style, parent_path, set_capture_record, set_name
 from fxpasses.graph.modules import attribute
+from fxpasses.graph.reachable import module_path
 from fxpasses.graph.short_names import short_name
 from fxpasses.manager import Pass, PassResult
 
@@ -43,6 +44,7 @@ class NameNodes(Pass):
             counting, so that two layers `ln_1` and `ln_2` are called `ln` and `ln_1`), for stored configurations.
 
     Example:
+        >>> from fxpasses.graph.meta import qualified_name
         >>> graph_module = fx.symbolic_trace(nn.Sequential(nn.Linear(2, 2), nn.ReLU()))
         >>> result = NameNodes()(graph_module)
         >>> [qualified_name(node) for node in graph_module.graph.nodes]
@@ -62,9 +64,7 @@ class NameNodes(Pass):
     def call(self, graph_module: fx.GraphModule) -> PassResult:
         """Names what has no name yet."""
         names = names_of(graph_module, self.style)
-        modified = [
-            node for node, name in names.items() if (qualified_name(node), name_style(node)) != (name, self.style)
-        ]
+        modified = [node for node, name in names.items() if name_and_style(node) != (name, self.style)]
         for node in modified:
             set_name(node, names[node], self.style)
         return PassResult(graph_module, bool(modified) | _name_calls(graph_module, set(names.values())))
@@ -102,12 +102,12 @@ def exact_names(
     for node in nodes:
         if node in kept or node in owners:
             names[node] = kept.get(node) or owners[node]
-        elif node.op == "call_module" and node.target not in called:
-            names[node] = str(node.target)
+        elif node.op == "call_module" and module_path(node) not in called:
+            names[node] = module_path(node)
         else:
             names[node] = counter.next_name(_base_name(node))
         if node.op == "call_module":
-            called.add(str(node.target))
+            called.add(module_path(node))
     return {node: names[node] for node in order}
 
 
@@ -131,8 +131,8 @@ def _kept_names(nodes: list[fx.Node]) -> dict[fx.Node, str]:
     """Returns the names that nodes have already, each for the first node that has it."""
     kept: dict[str, fx.Node] = {}
     for node in nodes:
-        name = qualified_name(node)
-        if name is not None and name_style(node) == "exact":
+        name, style = name_and_style(node)
+        if name is not None and style == "exact":
             kept.setdefault(name, node)
     return {node: name for name, node in kept.items()}
 
@@ -149,20 +149,24 @@ def _owners(nodes: list[fx.Node], kept: dict[fx.Node, str], taken: set[str]) -> 
 
 def _base_name(node: fx.Node) -> str:
     if node.op == "call_module":
-        return str(node.target)
-    around = scopes(node)
-    return f"{around[-1].path}.{short_name(node)}" if around else short_name(node)
+        return module_path(node)
+    parent = parent_path(node)
+    return f"{parent}.{short_name(node)}" if parent else short_name(node)
 
 
 def _called_paths(graph_module: fx.GraphModule) -> set[str]:
     """Returns the paths of all modules that the graph calls, traced through or not."""
     record = capture_record(graph_module)
     paths = set() if record is None else {call.path for call in record.calls}
+    seen: set[int] = set()
     for node in graph_module.graph.nodes:
-        paths.update(scope.path for scope in scopes(node))
         if node.op == "call_module":
-            paths.add(str(node.target))
-    return paths
+            paths.add(module_path(node))
+        stack = node.meta.get("nn_module_stack")
+        if stack and id(stack) not in seen:  # the nodes of one call often share theirs
+            seen.add(id(stack))
+            paths.update(entry[0] for entry in stack.values())
+    return paths - {""}
 
 
 def buffer_expressions(graph_module: fx.GraphModule) -> set[fx.Node]:
