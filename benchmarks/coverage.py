@@ -9,11 +9,12 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
+import multiprocessing
 import os
-import subprocess
-import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,8 @@ def _one(library: str, model: str, captures: list[str]) -> None:
 def _run(options: argparse.Namespace) -> None:
     from coverage_models import model_names
 
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    _load(options.library or LIBRARIES)
     done = {(row["library"], row["model"], row["capture"]) for row in _read(options.results)}
     todo = [
         (library, model, missing)
@@ -83,17 +86,44 @@ def _of_capture(found: dict[str, Any], capture: str) -> dict[str, Any]:
 
 
 def _in_own_process(library: str, model: str, captures: list[str], time_limit: float) -> dict[str, Any]:
-    command = [sys.executable, __file__, "one", library, model, "--captures", *captures]
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    """Measures one model in a fork of this process, which has the libraries loaded already."""
+    context = multiprocessing.get_context("fork")
+    receiving, sending = context.Pipe(duplex=False)
+    process = context.Process(target=_measured, args=(sending, library, model, captures))
+    process.start()
+    sending.close()
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=time_limit, env=environment, check=False)
-    except subprocess.TimeoutExpired:
-        return {mode: {"eager": f"more than {time_limit:.0f} s"} for mode in ("eval", "train")}
-    for line in done.stdout.splitlines():
-        if line.startswith("RESULT "):
-            return json.loads(line.removeprefix("RESULT "))
-    last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
-    return {mode: {"eager": last[:300]} for mode in ("eval", "train")}
+        if not receiving.poll(time_limit):
+            return {mode: {"eager": f"more than {time_limit:.0f} s"} for mode in ("eval", "train")}
+        return receiving.recv()
+    except EOFError:
+        return {mode: {"eager": "the process ended without a result"} for mode in ("eval", "train")}
+    finally:
+        process.kill()
+        process.join()
+
+
+def _measured(sending: Any, library: str, model: str, captures: list[str]) -> None:
+    from coverage_case import measure
+
+    try:
+        sending.send(_summary(measure(library, model, captures)))
+    except Exception as error:
+        sending.send({mode: {"eager": f"{type(error).__name__}: {error}"[:300]} for mode in ("eval", "train")})
+
+
+def _load(libraries: Iterable[str]) -> None:
+    """Imports once what every model needs."""
+    import coverage_case
+    import tiny_transformers
+    import torch
+
+    del coverage_case
+    torch.set_num_threads(1)
+    for library in libraries:
+        importlib.import_module(library)
+    if "transformers" in libraries:
+        tiny_transformers.load_classes()
 
 
 def _summary(modes: dict[str, Any]) -> dict[str, Any]:

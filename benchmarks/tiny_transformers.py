@@ -102,6 +102,14 @@ MODELS: dict[str, tuple[str, dict[str, Any], str]] = {
 """Each architecture: the model's class, what its configuration changes, and the kind of input."""
 
 
+def load_classes() -> None:
+    """Imports the code of every model, which takes longer than all else."""
+    import transformers
+
+    for class_name, _, _ in MODELS.values():
+        getattr(transformers, class_name)
+
+
 def build(name: str) -> torch.nn.Module:
     """Makes the model of that name."""
     import transformers

@@ -88,7 +88,9 @@ class GuardSet:
         return len(self.guards)
 
     def __str__(self) -> str:
-        return "\n".join(dict.fromkeys(map(str, self.guards))) or "no guards: nothing was decided on a value"
+        lines = [str(guard) for guard in self.guards]
+        lines += [f"a tensor of shape {_shape(sizes)}" for sizes in self.sizes if sizes and any(sizes)]
+        return "\n".join(dict.fromkeys(lines)) or "no guards: nothing was decided on a value"
 
     def check(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         """Raises `GuardError` unless the graph computes on these arguments what the model would."""
@@ -105,6 +107,11 @@ class GuardSet:
         self._check_sizes(values)
         self._check_decisions(values)
         self.remember(key)
+
+    @classmethod
+    def empty(cls) -> GuardSet:
+        """Returns guards of nothing, which every call passes."""
+        return _NoGuards({}, (), (), None)
 
     def until(self, position: int) -> GuardSet:
         """Returns the guards that matter for what the graph computes up to its node at `position`."""
@@ -147,9 +154,8 @@ class GuardSet:
             if expected is None:
                 continue
             if len(expected) != leaf.ndim or any(size not in (None, own) for size, own in zip(expected, leaf.shape, strict=True)):
-                shown = ", ".join("any" if size is None else str(size) for size in expected)
                 raise GuardError(
-                    f"exported for a tensor of shape ({shown}); got {tuple(leaf.shape)}. "
+                    f"exported for a tensor of shape {_shape(expected)}; got {tuple(leaf.shape)}. "
                     "Name the sizes that may vary in dynamic_shapes, or capture with example inputs of the new shape."
                 )
 
@@ -165,6 +171,11 @@ class GuardSet:
                     f"traced with {guard}; got {answer[0]!r} for {_sizes(self.arguments, values)}. "
                     "Capture with example inputs of that size, or pass guards='off' to run it nevertheless."
                 )
+
+
+class _NoGuards(GuardSet):
+    def check(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        del args, kwargs
 
 
 def guards_of(graph_module: fx.GraphModule) -> GuardSet | None:
@@ -230,6 +241,10 @@ def _form(value: Any, with_sizes: bool) -> Any:
     if hasattr(value, "__dataclass_fields__"):
         return (type(value), *[(key, _form(each, with_sizes)) for key, each in vars(value).items()])
     return (type(value), value)
+
+
+def _shape(sizes: Sequence[int | None]) -> str:
+    return f"({', '.join('any' if size is None else str(size) for size in sizes)})"
 
 
 def _shown(form: Any) -> str:
