@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 def to_networkx(graph: fx.Graph) -> nx.MultiDiGraph[str]:
     """Returns `graph` as a networkx multigraph, with one edge for each use of a value.
 
-    Nodes are the qualified names, or the node's own name where there is none. Each has the attributes `op`,
-    `target` (as text), `position` (in the graph's order) and `constants` (its arguments without the nodes, as text).
+    Nodes are the qualified names, or the node's own name where there is none; the output is `output`. Each has the
+    attributes `op`, `target` (as text), `position` (in the graph's order) and `constants` (its arguments without the
+    nodes, as text).
     Each edge has `argument`, the place of the value among the user's arguments.
 
     Example:
@@ -39,7 +40,10 @@ def to_networkx(graph: fx.Graph) -> nx.MultiDiGraph[str]:
 
 def node_keys(graph: fx.Graph) -> dict[fx.Node, str]:
     """Returns how each node of `graph` is called in networkx; see `to_networkx`."""
-    return {node: qualified_name(node) or node.name for node in graph.nodes}
+    keys = {node: qualified_name(node) or node.name for node in graph.nodes if node.op != "output"}
+    # A module may be called "output" too, but no name begins with a dot.
+    keys[graph.output_node()] = ".output" if "output" in keys.values() else "output"
+    return keys
 
 
 def target_text(node: fx.Node) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import keyword
 import re
+import unicodedata
 
 from torch import fx, nn
 
@@ -68,14 +69,20 @@ def module_path(node: fx.Node) -> str:
 
 
 def _is_unspellable(name: str) -> bool:
-    return keyword.iskeyword(name) or _UNSPELLABLE.search(name) is not None
+    # Python reads an identifier in its normal form: `self.ª` is `self.a`.
+    altered = name.isidentifier() and unicodedata.normalize("NFKC", name) != name
+    return altered or keyword.iskeyword(name) or _UNSPELLABLE.search(name) is not None
+
+
+def _spelled(name: str) -> str:
+    return _UNSPELLABLE.sub("_", unicodedata.normalize("NFKC", name)) + "_"
 
 
 def _moved(container: nn.Module, name: str) -> str:
     """Gives an entry of `container` a name that can be spelled; entries keep their order."""
     for entries in (container._modules, container._parameters, container._buffers):
         if name in entries:
-            spelled = _UNSPELLABLE.sub("_", name) + "_"
+            spelled = _spelled(name)
             while entries.get(spelled, entries[name]) is not entries[name] or hasattr(type(container), spelled):
                 spelled += "_"
             moved = {spelled if key == name else key: value for key, value in entries.items()}
@@ -88,4 +95,4 @@ def _moved(container: nn.Module, name: str) -> str:
 
 
 def _bare(path: str) -> list[str]:
-    return [_UNSPELLABLE.sub("_", name).rstrip("_") for name in path.split(".")]
+    return [_spelled(name).rstrip("_") for name in path.split(".")]

@@ -1,0 +1,104 @@
+"""The laws of collapsing, over generated models. The oracle is a trace that had the leaves from the start."""
+
+from __future__ import annotations
+
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from support.generated import Prepared, deterministic_cases, names, small_cases, some_of
+from support.oracle import assert_bit_equal
+from torch import fx, nn
+
+from fxpasses.capture import capture_symbolic
+from fxpasses.errors import CollapseError
+from fxpasses.graph.meta import qualified_name
+from fxpasses.manager import PassManager
+from fxpasses.passes.collapse_leaves import CollapseLeaves
+from fxpasses.passes.name_nodes import NameNodes
+from fxpasses.testing import Case
+
+
+def _own_classes(graph_module: fx.GraphModule) -> list[type[nn.Module]]:
+    """Returns the classes of the calls that were traced through, the model's own class aside."""
+    calls = graph_module.meta["fxpasses"].calls
+    return sorted({call.module_type for call in calls if call.path}, key=lambda kind: kind.__name__)
+
+
+def _named(graph_module: fx.GraphModule) -> list[str]:
+    return names(NameNodes()(graph_module).graph_module)
+
+
+def _drawn_leaves(captured: fx.GraphModule, data: st.DataObject) -> list[type[nn.Module]]:
+    kinds = {kind.__name__: kind for kind in _own_classes(captured)}
+    assume(kinds)
+    return [kinds[name] for name in some_of(data, sorted(kinds), min_size=1)]
+
+
+@given(deterministic_cases, st.data())
+def test_collapsing_is_tracing_with_the_leaves(case: Case, data: st.DataObject) -> None:
+    prepared = Prepared.of(case)
+    captured = capture_symbolic(prepared.module, training=case.training)
+    leaves = _drawn_leaves(captured, data)
+    traced = capture_symbolic(prepared.module, training=case.training, tracer_options={"leaf_modules": leaves})
+    try:
+        collapsed = CollapseLeaves(leaves)(captured).graph_module
+    except CollapseError:
+        return
+    assert _named(collapsed) == _named(traced)
+    collapsed.graph.lint()
+    again = Prepared.of(case)
+    assert_bit_equal(prepared.run(collapsed), again.run(again.module))
+
+
+@given(small_cases, st.data())
+def test_collapsing_changes_no_value_outside(case: Case, data: st.DataObject) -> None:
+    prepared = Prepared.of(case)
+    captured = NameNodes()(capture_symbolic(prepared.module, training=case.training)).graph_module
+    leaves = _drawn_leaves(captured, data)
+    expected = Prepared.of(case)
+    try:
+        collapsed = CollapseLeaves(leaves)(captured).graph_module
+    except CollapseError:
+        return
+    assert_bit_equal(prepared.run(collapsed), expected.run(expected.module))
+
+
+@given(small_cases)
+def test_collapsing_nothing_changes_nothing(case: Case) -> None:
+    captured = capture_symbolic(Prepared.of(case).module)
+    before = str(captured.graph)
+    result = CollapseLeaves([])(captured)
+    assert not result.modified
+    assert str(captured.graph) == before
+
+
+@given(small_cases, st.data())
+def test_collapsing_one_after_the_other_is_collapsing_at_once(case: Case, data: st.DataObject) -> None:
+    module = Prepared.of(case).module
+    captured = capture_symbolic(module)
+    record = captured.meta["fxpasses"]
+    # Paths beside each other: of nested ones the outermost counts, whatever the order.
+    paths = [call.path for call in record.calls if call.path and "." not in call.path]
+    assume(paths)
+    chosen = some_of(data, sorted(set(paths)), min_size=1)
+    try:
+        at_once = CollapseLeaves(chosen)(captured).graph_module
+    except CollapseError:
+        return
+    stepwise = PassManager([CollapseLeaves([path]) for path in data.draw(st.permutations(chosen))])
+    assert _named(stepwise(capture_symbolic(module)).graph_module) == _named(at_once)
+
+
+@given(small_cases, st.data())
+def test_a_collapsed_call_is_the_models_own_module(case: Case, data: st.DataObject) -> None:
+    module = Prepared.of(case).module
+    captured = NameNodes()(capture_symbolic(module)).graph_module
+    leaves = _drawn_leaves(captured, data)
+    try:
+        result = CollapseLeaves(leaves)(captured)
+    except CollapseError:
+        return
+    targets = {qualified_name(node): str(node.target) for node in captured.graph.nodes if node.op == "call_module"}
+    for key in result.collapsed:
+        path = key.partition("@")[0]
+        assert path in targets.values()
+        assert captured.get_submodule(path) is module.get_submodule(path)

@@ -1,0 +1,167 @@
+"""The laws of comparing two graphs. The oracles: the edit that was made, and networkx's isomorphism."""
+
+from __future__ import annotations
+
+import operator
+from collections import OrderedDict
+
+import networkx as nx
+import torch
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from support.generated import Prepared, named_capture, small_cases
+from torch import fx
+
+from fxpasses.capture import capture_symbolic
+from fxpasses.graph.digraph import to_networkx
+from fxpasses.graph.meta import qualified_name
+from fxpasses.graph.serialize import copy_graph
+from fxpasses.passes.diff_modes import DiffModes, ModeDiff, diff_as_networkx, diff_graphs
+from fxpasses.passes.name_nodes import NameNodes
+from fxpasses.testing import Case
+
+
+def _both_modes(case: Case) -> tuple[fx.Graph, fx.Graph]:
+    module = Prepared.of(case).module
+    train, eval_ = (NameNodes()(capture_symbolic(module, training=mode)).graph_module for mode in (True, False))
+    return train.graph, eval_.graph
+
+
+def _drawn_operation(graph: fx.Graph, data: st.DataObject) -> fx.Node:
+    candidates = [node.name for node in graph.nodes if node.op in ("call_function", "call_method", "call_module")]
+    assume(candidates)
+    chosen = data.draw(st.sampled_from(candidates))
+    return next(node for node in graph.nodes if node.name == chosen)
+
+
+@given(small_cases)
+def test_a_graph_does_not_differ_from_itself(case: Case) -> None:
+    captured = named_capture(case)
+    assert diff_graphs(captured.graph, captured.graph) == ModeDiff()
+    assert not DiffModes(named_capture(case))(captured).diff
+
+
+@given(small_cases)
+def test_the_other_way_round_it_is_the_inverse(case: Case) -> None:
+    train, eval_ = _both_modes(case)
+    there, back = diff_graphs(train, eval_), diff_graphs(eval_, train)
+    assert [change.name for change in there.only_train] == [change.name for change in back.only_eval]
+    assert [change.name for change in there.only_eval] == [change.name for change in back.only_train]
+    for kind in ("changed", "rewired"):
+        pairs = {(change.name, change.train, change.eval) for change in getattr(there, kind)}
+        assert pairs == {(change.name, change.eval, change.train) for change in getattr(back, kind)}
+    assert len(there.reordered) == len(back.reordered)
+
+
+def _as_plain_networkx(graph: fx.Graph) -> nx.DiGraph:
+    """Builds a labelled graph from nothing but torch.fx, in another way than the package does."""
+    result = nx.DiGraph()
+    previous = None
+    for node in graph.nodes:
+        constants = fx.map_arg((node.args, node.kwargs), lambda each: f"%{qualified_name(each)}")
+        result.add_node(node, label=(qualified_name(node), node.op, str(node.target), repr(constants)))
+        result.add_edges_from((used, node) for used in node.all_input_nodes)
+        if previous is not None:
+            result.add_edge(previous, node)
+        previous = node
+    return result
+
+
+@given(small_cases)
+def test_no_difference_means_isomorphic(case: Case) -> None:
+    train, eval_ = _both_modes(case)
+    same = nx.is_isomorphic(
+        _as_plain_networkx(train),
+        _as_plain_networkx(eval_),
+        node_match=lambda one, other: one["label"] == other["label"],
+    )
+    assert same is not bool(diff_graphs(train, eval_))
+
+
+@given(small_cases)
+def test_the_nodes_own_names_do_not_matter(case: Case) -> None:
+    captured = named_capture(case)
+    renamed = copy_graph(captured.graph)
+    for index, node in enumerate(renamed.nodes):
+        node._rename(f"node_{index}")
+    assert not diff_graphs(captured.graph, renamed)
+
+
+@given(small_cases, st.data())
+def test_a_changed_node_is_reported_and_nothing_else(case: Case, data: st.DataObject) -> None:
+    captured = named_capture(case)
+    edited = copy_graph(captured.graph)
+    node = _drawn_operation(edited, data)
+    node.args = (*node.args, "one argument more")
+    diff = diff_graphs(captured.graph, edited)
+    assert [change.name for change in diff.changes] == [qualified_name(node)]
+    assert [change.status for change in diff.changes] == ["changed"]
+
+
+@given(small_cases, st.data())
+def test_an_added_node_is_reported_and_nothing_else(case: Case, data: st.DataObject) -> None:
+    captured = named_capture(case)
+    edited = copy_graph(captured.graph)
+    node = _drawn_operation(edited, data)
+    with edited.inserting_after(node):
+        added = edited.call_function(torch.relu, (node,))
+    added.meta["custom"] = {"fxpasses": {"name": "an added one", "style": "exact"}}
+    for first, second, status in ((captured.graph, edited, "only in eval"), (edited, captured.graph, "only in train")):
+        (change,) = diff_graphs(first, second).changes
+        assert (change.name, change.status) == ("an added one", status)
+
+
+@given(small_cases, st.data())
+def test_another_input_is_reported_and_nothing_else(case: Case, data: st.DataObject) -> None:
+    captured = named_capture(case)
+    edited = copy_graph(captured.graph)
+    node = _drawn_operation(edited, data)
+    used = node.all_input_nodes
+    earlier = []
+    for other in edited.nodes:
+        if other is node:
+            break
+        earlier.append(other)
+    others = [other for other in earlier if other not in used]
+    assume(used and others)
+    node.replace_input_with(used[0], others[-1])
+    (change,) = diff_graphs(captured.graph, edited).changes
+    assert (change.name, change.status) == (qualified_name(node), "rewired")
+
+
+@given(small_cases)
+def test_the_union_has_every_node_once_with_its_status(case: Case) -> None:
+    train, eval_ = _both_modes(case)
+    union = diff_as_networkx(train, eval_)
+    status = {change.name: change.status for change in diff_graphs(train, eval_).changes}
+    both = {qualified_name(node) or node.name for graph in (train, eval_) for node in graph.nodes}
+    assert set(union.nodes) == both
+    assert {name: status.get(name, "same") for name in both} == dict(union.nodes(data="status"))
+    uses = sum(1 for _, _, modes in union.edges(data="modes") if "train" in modes)
+    assert uses == sum(operator.length_hint(_uses(node)) for node in train.nodes)
+
+
+def _uses(node: fx.Node) -> list[fx.Node]:
+    found: list[fx.Node] = []
+    fx.map_arg((node.args, node.kwargs), found.append)
+    return found
+
+
+def test_a_module_may_be_called_output() -> None:
+    graph = NameNodes()(fx.symbolic_trace(torch.nn.Sequential(OrderedDict(output=torch.nn.ReLU())))).graph_module.graph
+    assert set(to_networkx(graph)) == {"input", "output", ".output"}
+    assert not diff_graphs(graph, graph)
+
+
+def test_order_counts() -> None:
+    graph = fx.symbolic_trace(lambda x: (torch.relu(x), torch.tanh(x))).graph
+    other = copy_graph(graph)
+    nodes = list(other.nodes)
+    nodes[1].prepend(nodes[2])
+    (change,) = diff_graphs(graph, other).changes
+    assert change.status == "reordered"
+    assert change.name in names_of(graph)
+
+
+def names_of(graph: fx.Graph) -> list[str]:
+    return [node.name for node in graph.nodes]

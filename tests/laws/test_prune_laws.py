@@ -1,0 +1,105 @@
+"""The laws of pruning, over generated models. The oracles: networkx's ancestors, and the unpruned graph's values."""
+
+from __future__ import annotations
+
+import networkx as nx
+from hypothesis import given
+from hypothesis import strategies as st
+from support.generated import DETERMINISTIC, Prepared, named_capture, names, small_cases, some_of, values_at_birth
+from support.oracle import assert_bit_equal
+from torch import fx
+
+from fxpasses.graph.meta import qualified_name
+from fxpasses.passes.name_nodes import NameNodes
+from fxpasses.passes.prune_to_outputs import PruneToOutputs
+from fxpasses.testing import Case
+from fxpasses.testing.strategies import cases
+
+_WRITES = {
+    "batch_norm", "buffer_write", "inplace_flag", "inplace_function", "inplace_method", "inplace_module", "inplace_out",
+    "view_write",
+}  # fmt: skip
+pure_cases = cases(max_nodes=25, features=DETERMINISTIC - _WRITES)
+
+
+def _pruned(case: Case, wanted: list[str]) -> fx.GraphModule:
+    return PruneToOutputs(wanted)(named_capture(case)).graph_module
+
+
+def _ancestors(graph: fx.Graph, wanted: list[str]) -> set[str]:
+    dependencies = nx.DiGraph()
+    dependencies.add_nodes_from(graph.nodes)
+    dependencies.add_edges_from((used, node) for node in graph.nodes for used in node.all_input_nodes)
+    asked = [node for node in graph.nodes if qualified_name(node) in wanted]
+    found = set(asked).union(*(nx.ancestors(dependencies, node) for node in asked))
+    return {name for node in found if (name := qualified_name(node)) is not None}
+
+
+@given(pure_cases, st.data())
+def test_without_writes_what_remains_are_the_ancestors_and_the_inputs(case: Case, data: st.DataObject) -> None:
+    captured = named_capture(case)
+    wanted = some_of(data, names(captured), min_size=1, max_size=4)
+    inputs = {qualified_name(node) for node in captured.graph.nodes if node.op == "placeholder"}
+    assert set(names(_pruned(case, wanted))) == _ancestors(captured.graph, wanted) | inputs
+
+
+@given(small_cases, st.data())
+def test_nothing_that_a_value_is_computed_from_is_removed(case: Case, data: st.DataObject) -> None:
+    captured = named_capture(case)
+    wanted = some_of(data, names(captured), min_size=1, max_size=4)
+    assert set(names(_pruned(case, wanted))) >= _ancestors(captured.graph, wanted)
+
+
+@given(small_cases, st.data())
+def test_the_signature_stays(case: Case, data: st.DataObject) -> None:
+    captured = named_capture(case)
+    before = [(node.target, node.args, node.type) for node in captured.graph.nodes if node.op == "placeholder"]
+    pruned = _pruned(case, some_of(data, names(captured), min_size=1, max_size=4))
+    assert [(node.target, node.args, node.type) for node in pruned.graph.nodes if node.op == "placeholder"] == before
+
+
+@given(small_cases, st.data())
+def test_no_module_parameter_or_buffer_is_left_over(case: Case, data: st.DataObject) -> None:
+    pruned = _pruned(case, some_of(data, names(named_capture(case)), min_size=1, max_size=4))
+    used = {str(node.target) for node in pruned.graph.nodes if node.op in ("call_module", "get_attr")}
+    present = [name for name, _ in [*pruned.named_parameters(), *pruned.named_buffers()]]
+    for name in present:
+        parts = name.split(".")
+        assert any(".".join(parts[:length]) in used for length in range(1, len(parts) + 1)), name
+
+
+@given(small_cases, st.data())
+def test_pruning_again_removes_nothing(case: Case, data: st.DataObject) -> None:
+    wanted = some_of(data, names(named_capture(case)), min_size=1, max_size=4)
+    pruned = _pruned(case, wanted)
+    before = names(pruned)
+    result = PruneToOutputs(wanted)(pruned)
+    assert (result.removed_nodes, result.removed_tensors) == (0, 0)
+    assert names(pruned) == before
+
+
+@given(small_cases, st.data())
+def test_pruning_in_two_steps_is_pruning_at_once(case: Case, data: st.DataObject) -> None:
+    wanted = (
+        some_of(data, names(named_capture(case)), min_size=2, max_size=5) if len(names(named_capture(case))) > 1 else []
+    )
+    if not wanted:
+        return
+    fewer = wanted[:-1]
+    stepwise = PruneToOutputs(fewer)(_pruned(case, wanted)).graph_module
+    assert names(stepwise) == names(_pruned(case, fewer))
+
+
+@given(small_cases, st.data())
+def test_asking_for_less_keeps_no_more(case: Case, data: st.DataObject) -> None:
+    wanted = some_of(data, names(named_capture(case)), min_size=1, max_size=5)
+    assert set(names(_pruned(case, wanted[:1]))) <= set(names(_pruned(case, wanted)))
+
+
+@given(cases(max_nodes=25, features=DETERMINISTIC))
+def test_pruning_to_the_last_value_gives_the_last_value(case: Case) -> None:
+    expected = values_at_birth(case)
+    prepared = Prepared.of(case)
+    last = [name for name in expected if name][-1]
+    pruned = PruneToOutputs([last])(NameNodes()(named_capture(case)).graph_module).graph_module
+    assert_bit_equal(prepared.run(pruned)[last], expected[last], last)

@@ -1,0 +1,84 @@
+"""Generated models, prepared for a law: freshly built in their mode, captured and named, and run once."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, NamedTuple
+
+import torch
+from hypothesis import strategies as st
+from torch import fx, nn
+
+from fxpasses.capture import capture_symbolic
+from fxpasses.feature_extraction import DualGraphModule, create_feature_extractor
+from fxpasses.graph.meta import qualified_name
+from fxpasses.passes.name_nodes import NameNodes
+from fxpasses.testing import Case
+from fxpasses.testing.strategies import ALL, cases
+from support.oracle import ValuesAtBirth
+
+RANDOM = frozenset({"random", "dropout_module", "dropout_function"})
+DETERMINISTIC = ALL - RANDOM
+"""Where nothing is drawn, what runs beside a value cannot shift the numbers that it draws."""
+
+small_cases = cases(max_nodes=25)
+deterministic_cases = cases(max_nodes=25, features=DETERMINISTIC)
+
+
+class Prepared(NamedTuple):
+    """A model in the case's mode, with inputs of its own."""
+
+    module: nn.Module
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+    @classmethod
+    def of(cls, case: Case) -> Prepared:
+        """Builds the case anew; every submodule gets the mode, as the extractor gives it."""
+        built = case.build()
+        built.module.train(case.training)
+        return cls(*built)
+
+    def run(self, function: Any) -> Any:
+        """Calls `function` with the inputs and the same random numbers each time."""
+        torch.manual_seed(0)
+        return function(*self.args, **self.kwargs)
+
+
+def named_capture(case: Case) -> fx.GraphModule:
+    """Returns the named graph of a fresh build of the case, in its mode."""
+    module = Prepared.of(case).module
+    return NameNodes()(capture_symbolic(module, training=case.training)).graph_module
+
+
+def names(graph_module: fx.GraphModule) -> list[str]:
+    """Returns the names of all nodes but the output, in order."""
+    found = [qualified_name(node) for node in graph_module.graph.nodes if node.op != "output"]
+    assert None not in found
+    return [name for name in found if name is not None]
+
+
+def values_at_birth(case: Case) -> dict[str, Any]:
+    """Runs the unpruned graph node by node; returns the value of each name, cloned when it was made."""
+    prepared = Prepared.of(case)
+    captured = NameNodes()(capture_symbolic(prepared.module, training=case.training)).graph_module
+    interpreter = ValuesAtBirth(captured)
+    bound = inspect.signature(prepared.module.forward).bind(*prepared.args, **prepared.kwargs)
+    bound.apply_defaults()
+    torch.manual_seed(0)
+    interpreter.run(*bound.arguments.values())
+    return {qualified_name(node) or "": interpreter.values[node.name] for node in captured.graph.nodes}
+
+
+def extractor(case: Case, module: nn.Module, wanted: list[str]) -> DualGraphModule:
+    """Makes an extractor of `wanted` in the case's mode, and of some value in the other mode."""
+    other = [next(name for name in inspect.signature(module.forward).parameters)]
+    train, eval_ = (wanted, other) if case.training else (other, wanted)
+    return create_feature_extractor(
+        module, train_return_nodes=train, eval_return_nodes=eval_, suppress_diff_warning=True
+    )
+
+
+def some_of(data: st.DataObject, values: list[str], **limits: Any) -> list[str]:
+    """Draws some of the values, in any order."""
+    return data.draw(st.lists(st.sampled_from(values), unique=True, **limits))
