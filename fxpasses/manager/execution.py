@@ -6,7 +6,7 @@ import time
 from abc import abstractmethod
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from typing import ClassVar, NoReturn
+from typing import ClassVar, NoReturn, cast
 
 from torch import fx
 
@@ -45,6 +45,10 @@ class Composite(Pass):
 
     text_name: ClassVar[str]
     passes: tuple[PassLike, ...]
+
+    def __call__(self, graph_module: fx.GraphModule) -> PipelineResult:
+        """Runs the precondition, the passes as one transaction, and the postcondition; see `call`."""
+        return cast("PipelineResult", super().__call__(graph_module))
 
     def call(self, graph_module: fx.GraphModule) -> PipelineResult:
         """Runs the passes on `graph_module`, as one transaction.
