@@ -1,0 +1,1 @@
+"""What fxpasses costs, beside what torchvision, bare tracing and hand-written code cost; `python -m benchmarks`."""
