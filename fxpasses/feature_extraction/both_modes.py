@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
 from torch import fx, nn
@@ -30,7 +30,7 @@ class CaptureOptions:
     leaf_modules: Iterable[type[nn.Module]] = ()
     names: NameStyle = "exact"
     capture: Capture = "auto"
-    examples: Examples = Examples()
+    examples: Examples = field(default_factory=Examples)
 
 
 class BothModes(NamedTuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 from collections.abc import Iterable, Iterator
 
 from torch import fx
@@ -31,16 +32,14 @@ class NamedValues:
         self._aliases = {} if record is None else record.aliases
         self._by_fx_name = {node.name: node for node in graph_module.graph.nodes}
         self._nodes: dict[str, fx.Node] = {}
-        self._further: dict[str, fx.Node] = {}
         self._calls: dict[str, ModuleCall] = {}
-        self._last_inside: dict[str, tuple[int, fx.Node | ModuleCall]] = {}
         for node in graph_module.graph.nodes:
-            self._add_node(node)
+            name = qualified_name(node)
+            if name is not None:
+                self._nodes.setdefault(name, node)
         for call in module_calls(graph_module):
-            self._calls.setdefault(call.name or call.key, call)
-            self._calls.setdefault(call.key, call)
-            self._calls.setdefault(f"{call.path}@{call.index}", call)
-            self._add_inside(call.path, call)
+            for name in (call.name or call.key, call.key, f"{call.path}@{call.index}"):
+                self._calls.setdefault(name, call)
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and self._find(name) is not None
@@ -82,34 +81,44 @@ class NamedValues:
         close += [each for each in candidates if each.rpartition(".")[2] == last]
         return list(dict.fromkeys(close))[:count]
 
-    def _add_node(self, node: fx.Node) -> None:
-        name = qualified_name(node)
-        if name is not None:
-            self._nodes.setdefault(name, node)
-        if node.op == "get_attr":
-            self._further.setdefault(str(node.target), node)
-        for scope in scopes(node)[-1:]:
-            if node.op == "call_module" and scope.path == module_path(node):
-                self._further.setdefault(f"{scope.path}@{scope.key.partition('@')[2] or 0}", node)
-                self._add_inside(scope.path, node)
+    @functools.cached_property
+    def _leaf_calls(self) -> dict[str, fx.Node]:
+        """The calls of leaves, by `path@k`."""
+        found: dict[str, fx.Node] = {}
+        for node in self._by_fx_name.values():
+            around = scopes(node) if node.op == "call_module" else ()
+            if around and around[-1].path == module_path(node):
+                found.setdefault(f"{around[-1].path}@{around[-1].key.partition('@')[2] or 0}", node)
+        return found
 
-    def _add_inside(self, path: str, value: fx.Node | ModuleCall) -> None:
-        """Notes that `value` is the latest, shallowest result inside each container around `path`."""
-        depth = path.count(".")
-        container, _, _ = path.rpartition(".")
-        while container:
-            shallowest, _ = self._last_inside.get(container, (depth, None))
-            if depth <= shallowest:
-                self._last_inside[container] = (depth, value)
-            container, _, _ = container.rpartition(".")
+    @functools.cached_property
+    def _parameters(self) -> dict[str, fx.Node]:
+        """The nodes that read parameters and buffers, by the path of what they read."""
+        return {str(node.target): node for node in reversed(self._by_fx_name.values()) if node.op == "get_attr"}
+
+    @functools.cached_property
+    def _last_inside(self) -> dict[str, fx.Node | ModuleCall]:
+        """The latest of the shallowest results inside each container, by the container's path."""
+        leaves_of = [(key.rpartition("@")[0], node) for key, node in self._leaf_calls.items()]
+        depths: dict[str, int] = {}
+        found: dict[str, fx.Node | ModuleCall] = {}
+        for path, value in (*leaves_of, *((call.path, call) for call in self._calls.values())):
+            depth = path.count(".")
+            container, _, _ = path.rpartition(".")
+            while container:
+                if depth <= depths.get(container, depth):
+                    depths[container], found[container] = depth, value
+                container, _, _ = container.rpartition(".")
+        return found
 
     def _find(self, name: str) -> fx.Node | ModuleCall | None:
-        found = self._nodes.get(name) or self._calls.get(name) or self._further.get(name)
+        found = self._nodes.get(name) or self._calls.get(name)
         if found is not None:
             return found
-        if name in self._aliases:
+        found = self._leaf_calls.get(name) or self._parameters.get(name)
+        if found is None and name in self._aliases:
             return self._find(self._aliases[name])
-        return self._last_inside[name][1] if name in self._last_inside else None
+        return found or self._last_inside.get(name)
 
     def _returned(self, name: str, call: ModuleCall) -> object:
         parts = list(leaves(call.output))
