@@ -157,7 +157,8 @@ class Subject:
 
     def extractor(self, create: Callable[..., fx.GraphModule], names: Iterable[str]) -> fx.GraphModule:
         """Makes an extractor of some names in the model's mode; the other mode returns its input."""
-        asked, other = list(names), ["x"]
+        asked = list(names)
+        other = asked[:1]
         by_mode = (asked, other) if self.training else (other, asked)
         return create(self.model, None, *by_mode, suppress_diff_warning=True).train(self.training)
 
@@ -200,7 +201,7 @@ def theirs_wrong(subject: Subject) -> dict[str, Any]:
         "nodes": len(nodes),
         "lost": len(nodes) - len(comparison.compared),
         "wrong": len(comparison.names),
-        "output": _output_alone(subject, theirs.create_feature_extractor, whole, nodes),
+        "output": subject.training or _output_alone(subject, theirs.create_feature_extractor, whole, nodes),
         "which": comparison.names[:20],
     }
 
@@ -216,11 +217,20 @@ def _output_alone(
     subject: Subject, create: Callable[..., fx.GraphModule], whole: fx.GraphModule, nodes: Mapping[str, str]
 ) -> bool:
     """Whether the model's output is right when nothing else is asked for."""
-    names = [nodes[node.name] for node in whole.graph.output_node().all_input_nodes]
+    names = list(_named(whole.graph.output_node().all_input_nodes, nodes))
     found = subject.run(subject.extractor(create, names))
     expected = pytree.tree_leaves(subject.run(subject.model))
     values = [found[name] for name in names]
     return all(any(same_bits(value, each) for each in expected) for value in values)
+
+
+def _named(nodes: Iterable[fx.Node], names: Mapping[str, str]) -> Iterator[str]:
+    """Yields the names of nodes; in place of one without a name, which only builds a container, those of its parts."""
+    for node in nodes:
+        if node.name in names:
+            yield names[node.name]
+        else:
+            yield from _named(node.all_input_nodes, names)
 
 
 def measure(name: str) -> dict[str, Any]:
@@ -253,8 +263,8 @@ def table(records: Iterable[dict[str, Any]]) -> str:
     lines = [
         "# Features that are wrong when all nodes are asked for at once",
         "",
-        f"{len(rows)} models, torch {torch.__version__}, torchvision {torchvision.__version__}; made by "
-        "`python benchmarks/fidelity.py`, whose first lines say what counts as wrong and who says so.",
+        f"{len(rows)} models, torch {torch.__version__}, torchvision {torchvision.__version__}.",
+        "Made by `python benchmarks/fidelity.py`; its first lines say what counts as wrong and who says so.",
         "",
         "| | eval: fxpasses | eval: torchvision | train: fxpasses | train: torchvision |",
         "|---|---|---|---|---|",

@@ -7,9 +7,10 @@ from typing import Any
 import torch
 from torch import fx, nn
 
+from fxpasses.errors import ArgumentTypeError
 from fxpasses.feature_extraction.selection import Selection
-from fxpasses.graph.lazy_graph_module import COMPILED, LazyGraphModule
-from fxpasses.graph.modules import attribute, copy_targets, targets
+from fxpasses.graph.lazy_graph_module import COMPILED, ForwardOnDemand, LazyGraphModule
+from fxpasses.graph.modules import attribute, copy_targets, set_mode_below, targets
 from fxpasses.graph.reachable import make_reachable
 
 
@@ -76,6 +77,14 @@ class DualGraphModule(LazyGraphModule):
         """Returns the graphs of both modes, by the name of the attribute that holds it."""
         return {"_graph": self._graph, "_waiting_graph": self._waiting_graph}
 
+    def train(self, mode: bool = True) -> DualGraphModule:
+        """Sets the mode of the module and of its submodules, and makes the mode's graph the current one."""
+        if not isinstance(mode, bool):
+            raise ArgumentTypeError(f"train(mode) takes True or False, got {mode!r}.")
+        self.training = mode
+        set_mode_below(self, mode)
+        return self
+
     def __setattr__(self, name: str, value: Any) -> None:
         # Not `train`: hosts that wrap a module, such as torch.compile, set the flag itself before they call it.
         if name == "training" and "_waiting_graph" in self.__dict__ and bool(value) != self.training:
@@ -86,14 +95,12 @@ class DualGraphModule(LazyGraphModule):
         """Exchanges the current graph and its compiled code with the waiting ones."""
         if self._graph is self._waiting_graph:
             return
-        own_class = type(self)
+        own_class = self._own_class()
         code = {name: self.__dict__.pop(name) for name in COMPILED if name in self.__dict__}
-        if "forward" in vars(own_class):
-            code["forward"] = own_class.forward
-            del own_class.forward
+        if self.is_compiled:
+            code["forward"] = vars(own_class)["forward"]
         self._graph, self._waiting_graph = self._waiting_graph, self._graph
-        if "forward" in self._waiting_code:
-            own_class.forward = self._waiting_code.pop("forward")
+        own_class.forward = self._waiting_code.pop("forward", None) or ForwardOnDemand()
         self.__dict__.update(self._waiting_code)
         self._waiting_code = code
         if code:

@@ -21,7 +21,7 @@ _Argument = TypeVar("_Argument")
 _Result = TypeVar("_Result")
 
 
-class _ForwardOnDemand:
+class ForwardOnDemand:
     """Stands for `forward` on a class until the code is generated; every kind of access generates it.
 
     It is a descriptor, not a method that forwards, so that whoever looks at `forward` (a second trace,
@@ -60,7 +60,7 @@ class LazyGraphModule(fx.GraphModule):
 
     _instance: ClassVar[weakref.ref[LazyGraphModule]]
 
-    forward = cast("Callable[..., Any]", _ForwardOnDemand())
+    forward = cast("Callable[..., Any]", ForwardOnDemand())
 
     # TorchScript compiles every property that is not named here.
     __jit_unused_properties__ = (*fx.GraphModule.__jit_unused_properties__, "code", "is_compiled")
@@ -76,19 +76,30 @@ class LazyGraphModule(fx.GraphModule):
     @property
     def is_compiled(self) -> bool:
         """Whether the code of the current graph has been generated."""
-        return "forward" in vars(type(self))
+        return not isinstance(vars(self._own_class())["forward"], ForwardOnDemand)
 
     def recompile(self) -> Any:
         """Marks the code as out of date; the next use generates it anew."""
-        own_class = type(self)
+        own_class = self._own_class()
         own_class._instance = weakref.ref(self)
-        if "forward" in vars(own_class):
-            del own_class.forward
+        own_class.forward = ForwardOnDemand()
 
     def compile_now(self) -> None:
         """Generates the code of the current graph if that has not happened yet."""
-        if not self.is_compiled:
+        if self.is_compiled:
+            return
+        visible_class, self.__class__ = type(self), self._own_class()
+        try:
             super().recompile()
+        finally:
+            self.__class__ = visible_class
+
+    def _own_class(self) -> type[LazyGraphModule]:
+        """Returns the class that holds this instance's code: its own, or the one that a host derived its class from.
+
+        Sharding and parametrization change the class of a module to a new subclass of it.
+        """
+        return next(each for each in type(self).__mro__ if each.__qualname__.endswith("GraphModuleImpl"))
 
     @property
     def code(self) -> str:
@@ -105,22 +116,24 @@ class LazyGraphModule(fx.GraphModule):
         return {"_graph": self._graph}
 
     def __copy__(self) -> LazyGraphModule:
-        result = type(self).__new__(type(self))
+        own_class = self._own_class()
+        result = own_class.__new__(own_class)
         attributes = {name: _own_container(value) for name, value in self._attributes().items()}
-        result._adopt(attributes, _each_once(copy_graph, self.graphs()), type(self).__name__)
+        result._adopt(attributes, _each_once(copy_graph, self.graphs()), own_class.__name__)
         return result
 
     def __deepcopy__(self, memo: dict[int, Any]) -> LazyGraphModule:
-        result = type(self).__new__(type(self))
+        own_class = self._own_class()
+        result = own_class.__new__(own_class)
         memo[id(self)] = result
         graphs = _each_once(copy_graph, self.graphs())
-        result._adopt(copy.deepcopy(self._attributes(), memo), graphs, type(self).__name__)
+        result._adopt(copy.deepcopy(self._attributes(), memo), graphs, own_class.__name__)
         return result
 
     def __reduce__(self) -> tuple[Any, ...]:
         flat = _each_once(FlatGraph.of, self.graphs())
-        public_class = next(each for each in type(self).__mro__ if "GraphModuleImpl" not in each.__qualname__)
-        return _rebuild, (public_class, self._attributes(), flat, type(self).__name__)
+        own_class = self._own_class()
+        return _rebuild, (own_class.__mro__[1], self._attributes(), flat, own_class.__name__)
 
     def _attributes(self) -> dict[str, Any]:
         """Returns the instance's attributes without its graphs and what was generated from them."""
@@ -156,7 +169,7 @@ def _own_container(value: Any) -> Any:
 
 
 def _instance_of(owner: type[LazyGraphModule]) -> LazyGraphModule | None:
-    reference = vars(owner).get("_instance")
+    reference = getattr(owner, "_instance", None)
     return None if reference is None else reference()
 
 

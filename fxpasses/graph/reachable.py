@@ -18,7 +18,7 @@ _OWN_ATTRIBUTES = frozenset({"eval_graph", "selection", "train_graph", "_selecti
 """What our own graph modules have beyond `fx.GraphModule`; the tests see to it that none is missing."""
 
 RESERVED = (frozenset(dir(fx.GraphModule(nn.Module(), fx.Graph()))) - frozenset(dir(nn.Module()))) | _OWN_ATTRIBUTES | {
-    "compile_now", "graphs", "is_compiled", "_adopt", "_attributes", "_instance", "_switch",
+    "compile_now", "graphs", "is_compiled", "_adopt", "_attributes", "_instance", "_own_class", "_switch",
 }  # fmt: skip
 """Names that a graph module needs for itself."""
 

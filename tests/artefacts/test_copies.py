@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 import torchvision
-from support.artefacts import assert_same_extractor, both_modes, subject
+from support.artefacts import assert_same_extractor, both_modes, features, subject
 from support.oracle import assert_bit_equal
 from torch import fx, nn
 from torch.optim.swa_utils import AveragedModel
@@ -110,6 +110,19 @@ def test_a_parent_switches_the_extractor_inside_of_it(training: bool) -> None:
     for mode in (not training, training, training, not training):
         parent.train(mode)
         assert extractor.training is mode
+        assert_bit_equal(both_modes(extractor, x), expected)
+
+
+@pytest.mark.parametrize("ran", [False, True], ids=["fresh", "ran"])
+@pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
+def test_an_extractor_of_another_class_switches_still(training: bool, ran: bool) -> None:
+    # Sharding and parametrization give a module a subclass of its own class.
+    _, extractor, x = subject(training)
+    expected = both_modes(copy.deepcopy(extractor), x)
+    if ran:
+        features(extractor, x)
+    extractor.__class__ = type("Sharded", (type(extractor),), {})
+    for _ in range(2):
         assert_bit_equal(both_modes(extractor, x), expected)
 
 

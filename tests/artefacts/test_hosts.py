@@ -13,8 +13,6 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional
 
-from fxpasses import create_feature_extractor
-
 # Not here: a replica of torch.nn.DataParallel. It copies parameters from one GPU to others, and a CPU has no replicas.
 
 MODES = pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
@@ -193,7 +191,7 @@ def test_threads(training: bool) -> None:
 
 
 def test_first_calls_of_several_threads_at_once() -> None:
-    model, extractor, x = subject(training=False)
+    model, _, x = subject(training=False)
     expected = features(Written(model), x)
     start, found = threading.Barrier(8), list[Any]()
 

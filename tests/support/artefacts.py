@@ -6,12 +6,12 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
-from support.oracle import assert_bit_equal, cloned
 from torch import nn
 from torch.nn import functional
 
 from fxpasses import DualGraphModule, create_feature_extractor
 from fxpasses.graph.meta import qualified_name
+from support.oracle import assert_bit_equal, cloned
 
 
 class Block(nn.Module):
