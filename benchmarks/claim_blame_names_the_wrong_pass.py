@@ -41,6 +41,19 @@ class Noisy(nn.Module):
         return result, x * after, result.exp()
 
 
+class Joined(nn.Module):
+    """Two heads on a model, joined."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Joins the result with a function of it."""
+        result = self.model(x)
+        return torch.cat([result, result.sigmoid()], dim=1)
+
+
 class Writes(nn.Module):
     """A model whose input is written in place by an operation whose result nobody uses."""
 
@@ -68,7 +81,7 @@ def _swin() -> nn.Module:
 
 
 CASES: list[Case] = [
-    (_swin, planted.SwapsArguments()),
+    (lambda: Joined(_swin()), planted.SwapsArguments()),
     (_swin, planted.WrongConstant()),
     (_mobilenet, planted.WrongKeyword()),
     (_resnet, planted.DropsWrite()),

@@ -106,13 +106,13 @@ class SwapsArguments(Planted):
 
 
 class WrongConstant(Planted):
-    """Rolls by one too far."""
+    """Permutes two axes too many."""
 
     def _edit(self, graph_module: fx.GraphModule) -> bool:
-        node = middle(calls(graph_module, "permute", torch.permute))
-        dims = list(node.args[1:])
+        node = middle(calls(graph_module, torch.permute))
+        dims = list(node.args[1])
         dims[1], dims[2] = dims[2], dims[1]
-        node.args = (node.args[0], *dims)
+        node.args = (node.args[0], dims)
         return True
 
 

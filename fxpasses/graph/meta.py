@@ -49,6 +49,16 @@ def set_name(node: fx.Node, name: str, style: str) -> None:
     node.meta["custom"] = {**custom, _KEY: {**_node_entries(node), "name": name, "style": style}}
 
 
+def without_name(custom: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what `node.meta["custom"]` holds, but for the qualified name: that belongs to one value.
+
+    Example:
+        >>> without_name({"cost": 3, "fxpasses": {"name": "layer1"}})
+        {'cost': 3}
+    """
+    return {key: entry for key, entry in custom.items() if key != _KEY}
+
+
 def _node_entries(node: fx.Node) -> Mapping[str, Any]:
     custom = cast("Mapping[str, Any]", node.meta.get("custom") or {})
     return cast("Mapping[str, Any]", custom.get(_KEY) or {})

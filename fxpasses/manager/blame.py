@@ -14,9 +14,10 @@ from fxpasses.errors import ContractError, PassError, RequestError
 from fxpasses.graph.observe import Observed
 from fxpasses.graph.reduce import minimize
 from fxpasses.manager.contract import PassLike
+from fxpasses.manager.copies import copied, copied_without_tensors, writes_tensors
 from fxpasses.manager.gates import StopAfter
 from fxpasses.manager.instrument import Instrument, Step
-from fxpasses.manager.judge import Judgement, Wrong, copied
+from fxpasses.manager.judge import Judgement, Wrong
 from fxpasses.manager.names import pass_name
 from fxpasses.manager.needs import place_text
 from fxpasses.manager.pass_manager import PassManager
@@ -209,10 +210,11 @@ def _first_wrong_rewrite(pass_: PassLike, given: fx.GraphModule, judgement: Judg
 
 def _reduced(pass_: PassLike, given: fx.GraphModule, judgement: Judgement) -> tuple[fx.GraphModule, tuple[Any, ...]]:
     alone = PassManager([pass_])
+    copy_of = copied if writes_tensors(alone, given) else copied_without_tensors
 
     def fails(candidate: fx.GraphModule, args: tuple[Any, ...]) -> str | None:
         candidate.meta.update(given.meta)
-        wrong = replace(judgement, inputs=args).judge(alone, candidate)
+        wrong = replace(judgement, inputs=args).judge(alone, candidate, copy_of=copy_of)
         return None if wrong is None else wrong.kind
 
     try:

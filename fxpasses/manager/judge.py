@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +12,7 @@ from fxpasses.errors import ContractError, PassError
 from fxpasses.graph.observe import Observed, observe
 from fxpasses.graph.verify import problems
 from fxpasses.manager.contract import OutputsClaim
+from fxpasses.manager.copies import copied
 from fxpasses.manager.instrument import Instrument, Step
 from fxpasses.manager.outputs import OutputComparison
 from fxpasses.manager.pass_manager import PassManager
@@ -57,22 +57,31 @@ class Judgement:
         """Runs a graph on the inputs."""
         return observe(graph_module, self.inputs, seed=self.seed)
 
-    def judge(self, manager: PassManager, graph_module: fx.GraphModule, before: Observed | None = None) -> Wrong | None:
+    def judge(
+        self,
+        manager: PassManager,
+        graph_module: fx.GraphModule,
+        before: Observed | None = None,
+        *,
+        copy_of: Callable[[fx.GraphModule], fx.GraphModule] = copied,
+    ) -> Wrong | None:
         """Runs `manager` on a copy of `graph_module`, and says what is wrong with the result.
 
         Args:
             manager: The pipeline; its passes' claims say how outputs may change.
             graph_module: What it is to run on; it is not changed.
             before: What the graph computes as it is, if that is known.
+            copy_of: How the copy is made.
         """
         ran = _Ran()
         try:
-            result = manager.instrumented(ran)(copied(graph_module)).graph_module
+            result = manager.instrumented(ran)(copy_of(graph_module)).graph_module
         except (PassError, ContractError) as error:
             cause = error.__cause__ or error
             return Wrong(f"raises {type(cause).__name__}", str(error).splitlines()[0], graph=error.after)
-        known = {problem.kind for problem in problems(graph_module)}
-        for problem in problems(result):
+        found = problems(result)
+        known = {problem.kind for problem in problems(graph_module)} if found else set[str]()
+        for problem in found:
             if problem.kind not in known:
                 return Wrong(f"malformed {problem.kind}", problem.text, graph=result.graph)
         before = before or self.observe(graph_module)
@@ -106,15 +115,3 @@ def _weakest(claims: set[OutputsClaim]) -> OutputsClaim:
     if "renamed" in claims:
         return "renamed"
     return "at_birth" if "at_birth" in claims else "equal"
-
-
-def copied(graph_module: fx.GraphModule) -> fx.GraphModule:
-    """Returns a copy with parameters and nodes of its own; what is attached to the graph module is shared.
-
-    Example:
-        >>> graph_module = fx.symbolic_trace(lambda x: x + 1)
-        >>> copied(graph_module).graph is graph_module.graph
-        False
-    """
-    attached = graph_module.meta
-    return copy.deepcopy(graph_module, {id(attached): dict(attached)})
