@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import copy
+import inspect
+import pickle
+
+import pytest
+import torch
+from support import examples
+from support.oracle import assert_bit_equal
+from torch import fx
+
+from fxpasses.capture import capture_symbolic
+from fxpasses.graph.lazy_graph_module import LazyGraphModule
+from fxpasses.graph.serialize import FlatGraph, copy_graph
+
+
+def _captured() -> LazyGraphModule:
+    captured = capture_symbolic(examples.Stacked())
+    assert isinstance(captured, LazyGraphModule)
+    return captured
+
+
+def test_the_code_is_made_when_it_is_needed() -> None:
+    captured = _captured()
+    assert not captured.is_compiled
+    captured(torch.ones(2, 3))
+    assert captured.is_compiled
+
+
+@pytest.mark.parametrize("use", [str, lambda module: module.code, lambda module: inspect.signature(module.forward)])
+def test_whoever_asks_for_the_code_gets_it(use) -> None:
+    captured = _captured()
+    use(captured)
+    assert captured.is_compiled
+
+
+def test_recompiling_takes_up_a_change_of_the_graph() -> None:
+    captured = _captured()
+    x = torch.ones(2, 3)
+    captured(x)
+    output = captured.graph.output_node()
+    output.args = (output.all_input_nodes[0].all_input_nodes[0],)
+    captured.recompile()
+    assert captured(x).shape == (3,)
+
+
+def test_two_instances_do_not_share_code() -> None:
+    first, second = _captured(), _captured()
+    first(torch.ones(2, 3))
+    assert not second.is_compiled
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda module: pickle.loads(pickle.dumps(module))])
+def test_a_copy_has_the_same_graph_names_and_values(copied) -> None:
+    captured = _captured().eval()
+    again = copied(captured)
+    x = torch.randn(2, 3)
+    assert_bit_equal(again(x), captured(x))
+    assert str(again.graph) == str(captured.graph)
+    assert [list(node.meta["nn_module_stack"]) for node in again.graph.nodes if "nn_module_stack" in node.meta] == [
+        list(node.meta["nn_module_stack"]) for node in captured.graph.nodes if "nn_module_stack" in node.meta
+    ]
+    assert not again.training
+    assert again.graph.owning_module is again
+
+
+def test_a_deep_graph_is_copied_and_pickled_without_recursion() -> None:
+    graph = fx.Graph()
+    node = graph.placeholder("x")
+    for _ in range(5000):
+        node = graph.call_function(abs, (node,))
+    graph.output(node)
+    assert len(copy_graph(graph).nodes) == len(graph.nodes)
+    assert len(pickle.loads(pickle.dumps(FlatGraph.of(graph))).graph().nodes) == len(graph.nodes)
+
+
+def test_a_copys_meta_is_its_own() -> None:
+    captured = _captured()
+    copied = copy_graph(captured.graph)
+    next(iter(copied.nodes)).meta["mine"] = 1
+    assert "mine" not in next(iter(captured.graph.nodes)).meta

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import torch
+from torch import fx, nn
+
+from fxpasses.graph.lazy_graph_module import LazyGraphModule
+from fxpasses.graph.modules import attribute, copy_targets, drop_unused, install, targets
+
+
+class _Holds(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.block = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
+        self.scale = nn.Parameter(torch.ones(2))
+        self.register_buffer("shift", torch.zeros(2), persistent=False)
+        self.plain = torch.ones(2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.block[1](x * self.scale + self.shift) + self.plain
+
+
+def test_targets_come_in_order() -> None:
+    assert list(targets(fx.symbolic_trace(nn.Sequential(nn.ReLU(), nn.Tanh())).graph)) == ["0", "1"]
+
+
+def test_an_attribute_that_is_not_there_is_none() -> None:
+    model = _Holds()
+    assert attribute(model, "block.0") is model.block[0]
+    assert attribute(model, "block.7.weight") is None
+
+
+def test_what_is_installed_is_the_same_object_and_containers_are_fresh() -> None:
+    model, into = _Holds().eval(), nn.Module()
+    for path in ("block.0.weight", "scale", "shift", "plain", "no.such"):
+        install(model, into, path)
+    assert into.get_parameter("block.0.weight") is model.block[0].weight
+    assert into.block is not model.block
+    assert not into.block.training
+    assert into.shift is model.shift
+    assert list(into.state_dict()) == ["scale", "block.0.weight"]
+    assert into.plain is model.plain
+
+
+def test_copying_the_targets_of_a_graph() -> None:
+    model, into = _Holds(), nn.Module()
+    graph = fx.Graph()
+    graph.call_module("block.1", (graph.placeholder("x"),))
+    graph.get_attr("scale", type_expr=None)
+    copy_targets(model, into, graph)
+    assert list(into._modules["block"]._modules) == ["1"]
+    assert list(into._parameters) == ["scale"]
+
+
+def test_what_no_node_uses_is_dropped_and_shared_containers_are_not_touched() -> None:
+    model = _Holds()
+    graph = fx.Graph()
+    x = graph.placeholder("x")
+    graph.output(graph.call_module("block", (x,)))
+    graph_module = LazyGraphModule(model, graph)
+    graph_module.add_module("unused", nn.Linear(3, 3))
+    assert drop_unused(graph_module) == 2
+    assert graph_module.block is model.block
+    assert len(model.block) == 2
+    assert drop_unused(graph_module) == 0

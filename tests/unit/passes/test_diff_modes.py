@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from support import examples
+from torch import nn
+from torch.nn import functional
+
+from fxpasses.capture import capture_symbolic
+from fxpasses.errors import ArgumentTypeError
+from fxpasses.passes.diff_modes import DiffModes, ModeDiff
+from fxpasses.passes.name_nodes import NameNodes
+
+
+def _diff(model: nn.Module) -> ModeDiff:
+    train, eval_ = (NameNodes()(capture_symbolic(model, training=mode)).graph_module for mode in (True, False))
+    result = DiffModes(eval_)(train)
+    assert not result.modified
+    return result.diff
+
+
+class Several(nn.Module):
+    """Differs in every way at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(3, 3), nn.Linear(3, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.training:
+            first, second = self.a(x), self.b(x)
+            first = first.sigmoid()
+        else:
+            second, first = self.b(x), self.a(x)
+            first = first.cos()
+        kept = functional.dropout(first, 0.3, self.training)
+        return kept * (first if self.training else second)
+
+
+def test_every_kind_of_difference() -> None:
+    diff = _diff(Several())
+    assert [change.name for change in diff.only_train] == ["sigmoid"]
+    assert [change.name for change in diff.only_eval] == ["cos"]
+    assert [change.name for change in diff.changed] == ["dropout"]
+    assert [change.name for change in diff.rewired] == ["mul"]
+    assert len(diff.reordered) == 1
+    assert diff.reordered[0].name in ("a", "b")
+    assert bool(diff)
+
+
+def test_the_same_in_both_modes() -> None:
+    diff = _diff(examples.Stacked())
+    assert not diff
+    assert diff.changes == ()
+    assert str(diff) == "train and eval mode compute the same graph"
+
+
+def test_a_number_that_differs_is_a_change() -> None:
+    class Scales(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x * 2 if self.training else x * 3
+
+    assert [(change.name, change.status) for change in _diff(Scales()).changes] == [("mul", "changed")]
+
+
+def test_the_part_that_concerns_some_nodes() -> None:
+    diff = _diff(Several()).restricted_to({"dropout", "x"})
+    assert [change.name for change in diff.changes] == ["dropout"]
+    assert not _diff(Several()).restricted_to({"x"})
+
+
+def test_it_takes_a_graph_module() -> None:
+    with pytest.raises(ArgumentTypeError, match="the other mode's GraphModule"):
+        DiffModes(nn.ReLU())  # pyright: ignore[reportArgumentType]
+
+
+def test_a_long_chain_is_compared_soon() -> None:
+    class Chain(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            for _ in range(4000):
+                x = torch.relu(x)
+            return functional.dropout(x, training=self.training)
+
+    assert [change.name for change in _diff(Chain()).changes] == ["dropout"]

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from support import examples
+from torch import fx, nn
+
+from fxpasses.capture import capture_symbolic
+from fxpasses.errors import ArgumentTypeError
+from fxpasses.graph.meta import capture_record, name_and_style, qualified_name
+from fxpasses.passes.name_nodes import NameNodes, buffer_expressions
+
+
+def _names(model: nn.Module, style: str = "exact") -> list[str | None]:
+    graph = NameNodes(style)(capture_symbolic(model)).graph_module.graph  # pyright: ignore[reportArgumentType]
+    return [qualified_name(node) for node in graph.nodes if node.op != "output"]
+
+
+class Layered(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.ln, self.ln_1, self.add = nn.LayerNorm(3), nn.LayerNorm(3), nn.Linear(3, 3)
+        self.w_1 = nn.Parameter(torch.ones(3))
+
+    def forward(self, x: torch.Tensor, relu: torch.Tensor) -> torch.Tensor:
+        return torch.relu(self.add(self.ln(self.ln_1(self.ln(x + relu) * self.w_1))))
+
+
+def test_a_users_name_is_never_given_to_something_else() -> None:
+    assert _names(Layered()) == ["x", "relu", "add_1", "ln", "w_1", "mul", "ln_1", "ln_2", "add", "relu_1"]
+
+
+def test_torchvisions_style_cuts_numbers_off() -> None:
+    assert _names(Layered(), "torchvision") == ["x", "relu", "add", "ln", "w", "mul", "ln_1", "ln_2", "add_1", "relu_1"]
+
+
+def test_naming_again_changes_nothing() -> None:
+    captured = capture_symbolic(Layered())
+    assert NameNodes()(captured).modified
+    assert not NameNodes()(captured).modified
+
+
+def test_new_nodes_get_free_names_and_the_others_keep_theirs() -> None:
+    captured = NameNodes()(capture_symbolic(Layered())).graph_module
+    before = {node: qualified_name(node) for node in captured.graph.nodes}
+    first = next(node for node in captured.graph.nodes if node.op == "call_function")
+    with captured.graph.inserting_after(first):
+        added = captured.graph.call_function(torch.relu, (first,))
+    assert NameNodes()(captured).modified
+    assert qualified_name(added) == "relu_2"
+    assert {node: qualified_name(node) for node in before} == before
+
+
+def test_another_style_renames_everything() -> None:
+    captured = NameNodes()(capture_symbolic(Layered())).graph_module
+    assert NameNodes("torchvision")(captured).modified
+    assert {name_and_style(node)[1] for node in captured.graph.nodes if node.op != "output"} == {"torchvision"}
+
+
+def test_calls_are_named_too() -> None:
+    captured = NameNodes()(capture_symbolic(examples.CalledTwice())).graph_module
+    record = capture_record(captured)
+    assert record is not None
+    assert [call.name for call in record.calls] == ["block", "block_1"]
+
+
+def test_operations_on_buffers_alone_take_no_name_from_others() -> None:
+    class Folds(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("scale", torch.ones(3))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return (self.scale + 1) * (x + 1)
+
+    captured = NameNodes()(capture_symbolic(Folds())).graph_module
+    folded = [qualified_name(node) for node in captured.graph.nodes if node in buffer_expressions(captured)]
+    assert folded == ["scale", "add_1"]
+    assert "add" in _names(Folds())
+
+
+def test_a_graph_of_another_tracer_gets_the_same_names() -> None:
+    traced = NameNodes()(fx.symbolic_trace(examples.Stacked())).graph_module
+    assert [qualified_name(node) for node in traced.graph.nodes if node.op != "output"] == _names(examples.Stacked())
+
+
+def test_an_exported_graph_gets_names_by_module() -> None:
+    exported = torch.export.export(examples.Stacked().eval(), (torch.ones(2, 3),)).module()
+    names = {qualified_name(node) for node in NameNodes()(exported).graph_module.graph.nodes}
+    assert {"blocks.0.relu", "blocks.0.add", "blocks.1.relu_1"} <= names
+
+
+def test_an_unknown_style() -> None:
+    with pytest.raises(ArgumentTypeError, match="'exact' and 'torchvision'"):
+        NameNodes("timm")  # pyright: ignore[reportArgumentType]
