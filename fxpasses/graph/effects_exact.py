@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack
@@ -130,7 +131,10 @@ class _Run(fx.Interpreter):
     def run_node(self, n: fx.Node) -> Any:
         self._recorder.node = n
         value = super().run_node(n)
-        if n.op != "output":
+        if n.target is operator.setitem and isinstance(n.args[0], fx.Node):
+            # The code that torch generates gives the name of the node to the object that was written into.
+            self._recorder.note_value(n, [self.env[n.args[0]], value])
+        elif n.op != "output":
             self._recorder.note_value(n, value)
         return value
 

@@ -29,6 +29,7 @@ from fxpasses.graph.effects_behaviour import (
     views,
     with_out,
 )
+from fxpasses.graph.effects_copies import clone_each, clone_value
 from fxpasses.graph.effects_functional import behaviour_of_functional
 from fxpasses.graph.effects_methods import (
     SHAPE_ATTRIBUTES,
@@ -185,6 +186,8 @@ def _rules() -> Mapping[object, Rule]:
     rules[operator.getitem] = _get_item
     rules[operator.setitem] = rules[operator.delitem] = _set_item
     rules[getattr] = _get_attribute
+    rules[clone_each] = functools.partial(_always, Behaviour(kind="tensors"))
+    rules[clone_value] = functools.partial(_always, Behaviour(kind="first"))
     rules[sum] = _sum
     return rules
 
@@ -198,7 +201,8 @@ def _get_item(args: Args, kwargs: Kwargs) -> Behaviour:  # noqa: ARG001 - the fo
 
 
 def _set_item(args: Args, kwargs: Kwargs) -> Behaviour:  # noqa: ARG001 - the form of a Rule
-    return stores_item(args)
+    # The code that torch generates for it gives the name of the node to the object that was written into.
+    return stores_item(args).also(returns=frozenset([0]))
 
 
 def _get_attribute(args: Args, kwargs: Kwargs) -> Behaviour:

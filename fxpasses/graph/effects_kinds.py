@@ -28,7 +28,8 @@ def kind_of_result(node: fx.Node, behaviour: Behaviour, kinds: Mapping[fx.Node, 
     first = next(iter((*node.args, *node.kwargs.values())), None)
     owner: Kind = kinds[first] if isinstance(first, fx.Node) else "any"
     if behaviour.kind == "first":
-        return owner
+        # `n += x` leaves a number as it is, and makes something new.
+        return owner if owner != "none" else _kind_of_arithmetic({kinds[each] for each in node.all_input_nodes})
     if behaviour.kind == "item":
         return _kind_of_item(owner, node.args[1] if len(node.args) > 1 else None)
     return behaviour.kind

@@ -12,6 +12,7 @@ from fxpasses.graph.effects_behaviour import (
     SHAPE_ONLY,
     Behaviour,
     Kind,
+    ResultKind,
     all_keys,
     argument,
     is_known,
@@ -96,7 +97,9 @@ def in_place(name: str, args: Sequence[object], kwargs: Mapping[str, object]) ->
     first = frozenset([0]) if args else frozenset(kwargs)
     facts = facts_of_name(name)
     if facts is None:
-        return Behaviour(writes=first, returns=first, random=True, links=name in _IN_PLACE_OPERATORS)
+        is_operator = name in _IN_PLACE_OPERATORS
+        kind: ResultKind = "first" if is_operator else "any"
+        return Behaviour(writes=first, returns=first, kind=kind, random=not is_operator, links=is_operator)
     return facts.behaviour(args, kwargs).also(writes=first, returns=first)
 
 
@@ -104,7 +107,7 @@ def stores_item(args: Sequence[object]) -> Behaviour:
     """The behaviour of `args[0][args[1]] = args[2]`: elements are copied into a tensor, but stored in a container."""
     index = args[1] if len(args) > 1 else None
     indexes_tensor = is_known(index) and isinstance(index, slice | tuple | list | type(Ellipsis) | None)
-    return Behaviour(writes=frozenset([0]), kind="none", links=not indexes_tensor, rebuilds=isinstance(index, str))
+    return Behaviour(writes=frozenset([0]), links=not indexes_tensor, rebuilds=isinstance(index, str))
 
 
 def concatenates(args: Sequence[object], kwargs: Mapping[str, object]) -> Behaviour:
