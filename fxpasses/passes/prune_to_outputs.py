@@ -56,7 +56,7 @@ class PruneToOutputs(Pass):
 
     needs: ClassVar[frozenset[Fact]] = frozenset({NAMES})
     preserves: ClassVar[frozenset[Fact]] = frozenset({NAMES})
-    outputs: ClassVar[OutputsClaim] = "subset"
+    outputs_claim: ClassVar[OutputsClaim] = "subset"
 
     def __init__(self, selection: Mapping[str, str] | Iterable[str]) -> None:
         """Takes the selection; see the class.
