@@ -118,7 +118,9 @@ def _eager_features(model: nn.Module, paths: list[str], inputs: Inputs) -> dict[
     return {path: found.get(path) for path in paths}
 
 
-def _compared(model: nn.Module, call: Callable[..., Any], make: Callable[[int], Inputs], run: Callable[..., Any]) -> Any:
+def _compared(
+    model: nn.Module, call: Callable[..., Any], make: Callable[[int], Inputs], run: Callable[..., Any]
+) -> Any:
     """Compares model and graph at the captured batch size and at another one."""
     outcome = []
     for batch in (2, 3):
@@ -144,9 +146,12 @@ def _copied(inputs: Inputs) -> Inputs:
 
 
 def _equal(one: Any, other: Any) -> bool:
-    ours, theirs = ([leaf for leaf in pytree.tree_leaves(each) if isinstance(leaf, torch.Tensor)] for each in (one, other))
+    ours, theirs = (
+        [leaf for leaf in pytree.tree_leaves(each) if isinstance(leaf, torch.Tensor)] for each in (one, other)
+    )
     return len(ours) == len(theirs) and all(
-        a.shape == b.shape and bool(torch.equal(a.nan_to_num(), b.nan_to_num())) for a, b in zip(ours, theirs, strict=True)
+        a.shape == b.shape and bool(torch.equal(a.nan_to_num(), b.nan_to_num()))
+        for a, b in zip(ours, theirs, strict=True)
     )
 
 

@@ -67,7 +67,9 @@ def capture_exported(
     return _graph_module(program, model, mode)
 
 
-def capture_program(program: ExportedProgram | str | os.PathLike[str], model: nn.Module | None = None) -> fx.GraphModule:
+def capture_program(
+    program: ExportedProgram | str | os.PathLike[str], model: nn.Module | None = None
+) -> fx.GraphModule:
     """Makes an exported program the same kind of graph module that the other captures make.
 
     Args:
@@ -86,7 +88,9 @@ def capture_program(program: ExportedProgram | str | os.PathLike[str], model: nn
     if isinstance(program, (str, os.PathLike)):
         program = torch.export.load(os.fspath(program))
     if not isinstance(program, ExportedProgram):
-        raise ArgumentTypeError(f"program: expected an ExportedProgram or a path, got an object of type {type(program).__name__}.")
+        raise ArgumentTypeError(
+            f"program: expected an ExportedProgram or a path, got an object of type {type(program).__name__}."
+        )
     return _graph_module(program, model, False if model is None else model.training)
 
 
@@ -112,18 +116,32 @@ def _graph_module(program: ExportedProgram, model: nn.Module | None, training: b
     unlifted = cast("fx.GraphModule", program.module(check_guards=False))
     root = unlifted if model is None else model
     arguments = _arguments(program)
-    graph, renamed = plain_graph(unlifted, arguments)
+    graph, nodes = plain_graph(unlifted, arguments)
+    nodes |= _inputs_by_name(program, unlifted, nodes)
     types = {path: type(module) for path, module in root.named_modules()} if model is not None else {}
     for node in graph.nodes:
         own_stack(node, types)
     graph_module = LazyGraphModule(root, graph, type(root).__name__ if model is not None else "ExportedProgram")
     graph_module.training = training
     _add_constants(graph_module, unlifted)
-    calls = exported_calls(program, graph, renamed, types)
+    calls = exported_calls(program, graph, nodes, types)
     aliases = {} if model is None else module_aliases(model)
     set_capture_record(graph_module, CaptureRecord(root, training, calls, aliases=aliases))
     set_guards(graph_module, _guards(program, graph, arguments))
     return graph_module
+
+
+def _inputs_by_name(
+    program: ExportedProgram, unlifted: fx.GraphModule, nodes: Mapping[str, fx.Node]
+) -> dict[str, fx.Node]:
+    """Returns the nodes for the program's own inputs, parameters and buffers, by their names in the program."""
+    signature = program.graph_signature
+    placeholders = unlifted.graph.find_nodes(op="placeholder")
+    named = {name: node.name for name, node in zip(signature.user_inputs, placeholders, strict=False)}
+    by_path = {str(node.target): node.name for node in unlifted.graph.find_nodes(op="get_attr")}
+    for name, path in {**signature.inputs_to_parameters, **signature.inputs_to_buffers}.items():
+        named[name] = by_path.get(path, name)
+    return {str(name): nodes[own] for name, own in named.items() if own in nodes}
 
 
 def _arguments(program: ExportedProgram) -> list[Argument]:
@@ -147,7 +165,11 @@ def _add_constants(graph_module: LazyGraphModule, unlifted: fx.GraphModule) -> N
     """Makes the constants that the export found follow the module to another device, outside of its state dict."""
     for node in graph_module.graph.find_nodes(op="get_attr"):
         path = str(node.target)
-        if "." not in path and not hasattr(graph_module, path) and isinstance(getattr(unlifted, path, None), torch.Tensor):
+        if (
+            "." not in path
+            and not hasattr(graph_module, path)
+            and isinstance(getattr(unlifted, path, None), torch.Tensor)
+        ):
             graph_module.register_buffer(path, getattr(unlifted, path), persistent=False)
 
 

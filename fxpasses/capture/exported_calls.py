@@ -23,7 +23,9 @@ def own_stack(node: fx.Node, types: ModuleTypes) -> None:
     """Spells the `nn_module_stack` of an exported node as a tracer of `torch.fx` does."""
     stack = cast("Mapping[str, tuple[str, Any]] | None", node.meta.get("nn_module_stack"))
     if stack:
-        own = {_own_key(key): (_path(entry[0]), _type(_path(entry[0]), entry[1], types)) for key, entry in stack.items()}
+        own = {
+            _own_key(key): (_path(entry[0]), _type(_path(entry[0]), entry[1], types)) for key, entry in stack.items()
+        }
         node.meta["nn_module_stack"] = {key: entry for key, entry in own.items() if entry[0]}
 
 
@@ -49,7 +51,14 @@ def exported_calls(
         key = timeline.key(entry.fqn)
         began = timeline.began(key, leaves((args, kwargs)))
         call = ModuleCall(
-            path, int(index or 0), _type(path, None, types), args, kwargs, output, timeline.before(began), timeline.parent(key, path, began)
+            path,
+            int(index or 0),
+            _type(path, None, types),
+            args,
+            kwargs,
+            output,
+            timeline.before(began),
+            timeline.parent(key, path, began),
         )
         calls.append(((began, path.count(".")), call))
     return tuple(call for _, call in sorted(calls, key=lambda each: each[0]))
@@ -61,7 +70,10 @@ class _Timeline:
     def __init__(self, graph: fx.Graph) -> None:
         self._order = [node for node in graph.nodes if node.op != "output"]
         self._position = {node.name: index for index, node in enumerate(self._order)}
-        self._region = {key: (self._position[found[0].name], self._position[found[-1].name]) for key, found in regions(graph).items()}
+        self._region = {
+            key: (self._position[found[0].name], self._position[found[-1].name])
+            for key, found in regions(graph).items()
+        }
         self._parents: dict[str, str | None] = {}
         for node in self._order:
             around = [scope.key for scope in scopes(node)]
@@ -113,7 +125,9 @@ class _Reader:
         if hasattr(argument, "value"):
             return argument.value
         node = self._nodes.get(argument.name)
-        return NodeRef(node.name) if node is not None else Opaque(f"the value {argument.name!r} of the exported program")
+        return (
+            NodeRef(node.name) if node is not None else Opaque(f"the value {argument.name!r} of the exported program")
+        )
 
 
 def _recorded(leaf: object) -> object:
@@ -126,7 +140,11 @@ def _unflattened(values: Sequence[object], spec: pytree.TreeSpec, otherwise: obj
     try:
         return pytree.tree_unflatten(list(values), spec)
     except Exception:  # a container whose class takes tensors alone
-        return otherwise if otherwise is not None else Opaque(f"an object of type {getattr(spec.type, '__name__', spec.type)}")
+        return (
+            otherwise
+            if otherwise is not None
+            else Opaque(f"an object of type {getattr(spec.type, '__name__', spec.type)}")
+        )
 
 
 def _own_key(key: str) -> str:

@@ -18,6 +18,7 @@ _AUGMENTED: dict[Any, Callable[..., Any]] = {
     for name, plain in (("add", "add_"), ("sub", "sub_"), ("mul", "mul_"), ("truediv", "div_"))
     for overload in (getattr(torch.ops.aten, plain).Tensor, getattr(torch.ops.aten, plain).Scalar)
 }
+_IN_PLACE_OPERATORS = frozenset(_AUGMENTED.values())
 
 
 class Unflattened:
@@ -33,6 +34,7 @@ class Unflattened:
         self.__module__ = __name__
 
     def __call__(self, *values: Any) -> Any:
+        """Makes the container."""
         return pytree.tree_unflatten(values, self._spec)
 
 
@@ -52,11 +54,11 @@ def plain_graph(unlifted: fx.GraphModule, arguments: Sequence[Argument]) -> tupl
     placeholders = [
         graph.create_node("placeholder", argument.name, placeholder_default(argument), {}) for argument in arguments
     ]
-    sources = (source for argument, node in zip(arguments, placeholders, strict=True) for source in _sources(argument, node))
+    sources = iter([source for pair in zip(arguments, placeholders, strict=True) for source in _sources(*pair)])
     copies = _Copies(graph)
     for node in unlifted.graph.nodes:
         if node.op == "placeholder":
-            copies.placeholder(node, next(sources))
+            copies.placeholder(node, *next(sources))
         elif node.op == "output":
             graph.output(_output(graph, unlifted, cast("Any", map_arg(node.args[0], copies.of))))
         elif not _is_left_out(node):
@@ -79,16 +81,22 @@ class _Copies:
         self._stack: dict[str, Any] = {}
         self.by_name: dict[str, fx.Node] = {}
 
-    def placeholder(self, node: fx.Node, source: Callable[[fx.Graph], fx.Node]) -> None:
-        """Takes note of how a leaf of the arguments is read."""
-        self._sources[node] = source
+    def placeholder(self, node: fx.Node, argument: fx.Node, path: Sequence[Any]) -> None:
+        """Takes note of how a leaf of an argument is read."""
+        self._sources[node] = _reader(argument, path)
+        if not path:
+            self.of(node)
 
     def copied(self, node: fx.Node) -> None:
         """Copies an operation, with what it reads for the first time."""
         if _is_size(node):
             return
         self._stack = node.meta.get("nn_module_stack") or {}
-        self._known[node] = self.by_name[node.name] = _with_operator(self._graph.node_copy(node, self.of))
+        copy = self.by_name[node.name] = _with_operator(self._graph.node_copy(node, self.of))
+        self._known[node] = copy
+        if copy.op == "call_function" and _writes_into_buffer(copy):
+            # What it returns is the buffer itself: a later call reads that, not what is inside this call.
+            self._known[node] = copy.args[0]
 
     def of(self, node: fx.Node) -> fx.Node:
         """Returns the copy of a node for use in the module call that is being copied."""
@@ -120,8 +128,16 @@ def _is_left_out(node: fx.Node) -> bool:
     return node.op == "get_attr" or node.target is torch.ops.aten._assert_tensor_metadata.default
 
 
+def _writes_into_buffer(node: fx.Node) -> bool:
+    first = node.args[0] if node.args else None
+    in_place = isinstance(node.target, torch._ops.OpOverload) and node.target._schema.name.endswith("_")
+    return (in_place or node.target in _IN_PLACE_OPERATORS) and isinstance(first, fx.Node) and first.op == "get_attr"
+
+
 def _is_size(node: fx.Node) -> bool:
-    return node.op == "call_function" and isinstance(node.meta.get("val"), (torch.SymInt, torch.SymFloat, torch.SymBool))
+    return node.op == "call_function" and isinstance(
+        node.meta.get("val"), (torch.SymInt, torch.SymFloat, torch.SymBool)
+    )
 
 
 def _with_operator(node: fx.Node) -> fx.Node:
@@ -131,10 +147,10 @@ def _with_operator(node: fx.Node) -> fx.Node:
     return node
 
 
-def _sources(argument: Argument, placeholder: fx.Node) -> Iterator[Callable[[fx.Graph], fx.Node]]:
-    """Yields, for each leaf of an argument, a function that reads it from the argument's placeholder."""
+def _sources(argument: Argument, placeholder: fx.Node) -> Iterator[tuple[fx.Node, Sequence[Any]]]:
+    """Yields, for each leaf of an argument, the argument's placeholder and the leaf's path in it."""
     for path, _ in pytree.tree_flatten_with_path(argument.value)[0]:
-        yield _reader(placeholder, path)
+        yield placeholder, path
 
 
 def _reader(placeholder: fx.Node, path: Sequence[Any]) -> Callable[[fx.Graph], fx.Node]:

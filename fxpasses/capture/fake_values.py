@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from typing import Any, cast
 
@@ -16,9 +16,22 @@ from torch.utils import _pytree as pytree
 from fxpasses.capture.weightless import NO_DEVICE, without_data, without_weights
 
 _CHANGES_A_SHAPE = frozenset(
-    {"as_strided_", "resize_", "resize_as_", "set_", "squeeze_", "swapaxes_", "swapdims_", "t_", "transpose_", "unsqueeze_"}
+    {
+        "as_strided_",
+        "resize_",
+        "resize_as_",
+        "set_",
+        "squeeze_",
+        "swapaxes_",
+        "swapdims_",
+        "t_",
+        "transpose_",
+        "unsqueeze_",
+    }
 )
-_CHANGES_A_CONTAINER = frozenset({"append", "clear", "extend", "insert", "pop", "popitem", "remove", "setdefault", "update"})
+_CHANGES_A_CONTAINER = frozenset(
+    {"append", "clear", "extend", "insert", "pop", "popitem", "remove", "setdefault", "update"}
+)
 
 
 def changes_a_shape(node: fx.Node) -> bool:
@@ -90,12 +103,33 @@ class FakeValues:
         """
         value = self._computed(node)
         if isinstance(value, _Failed) and self._fake_mode is None:
-            self._fake_mode = FakeTensorMode(allow_non_fake_inputs=True, shape_env=ShapeEnv(), static_shapes=True)
-            self._known.clear()
+            self._use_fake_tensors()
             value = self._computed(node)
         if isinstance(value, _Failed):
             raise value.error
         return value
+
+    def answer(self, node: fx.Node, question: Callable[[Any], Any]) -> Any:
+        """Answers a question about the value of `node`, such as `bool` or `len`.
+
+        Raises:
+            Exception: What the question raises; the value depends on data, or the question does not fit it.
+        """
+        value = self.of(node)
+        with self.active():
+            try:
+                return question(value)
+            except Exception:
+                if self._fake_mode is not None or not isinstance(value, torch.Tensor):
+                    raise
+        self._use_fake_tensors()
+        value = self.of(node)
+        with self.active():
+            return question(value)
+
+    def _use_fake_tensors(self) -> None:
+        self._fake_mode = FakeTensorMode(allow_non_fake_inputs=True, shape_env=ShapeEnv(), static_shapes=True)
+        self._known.clear()
 
     @contextmanager
     def active(self) -> Generator[None]:
@@ -122,7 +156,9 @@ class FakeValues:
         failed = self._known[node]
         if not isinstance(failed, _Failed):
             return node
-        same = (each for each, value in self._known.items() if isinstance(value, _Failed) and value.error is failed.error)
+        same = (
+            each for each, value in self._known.items() if isinstance(value, _Failed) and value.error is failed.error
+        )
         return min(same, key=self._order.__getitem__)
 
     def _on_no_device(self) -> bool:
@@ -222,6 +258,8 @@ class FakeValues:
 def _named_device(node: fx.Node) -> torch.device | None:
     if node.op == "call_method" and node.target in ("cpu", "cuda"):
         return torch.device(str(node.target))
-    named = [argument for argument in (*node.args, node.kwargs.get("device")) if isinstance(argument, (torch.device, str))]
+    named = [
+        argument for argument in (*node.args, node.kwargs.get("device")) if isinstance(argument, (torch.device, str))
+    ]
     takes_device = "device" in node.kwargs or (node.op == "call_method" and node.target == "to")
     return torch.device(named[0]) if named and takes_device else None

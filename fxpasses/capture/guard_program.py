@@ -76,9 +76,7 @@ class GuardProgram:
         if self._last is None or self._last[0] is not values:
             self._last = (values, self._evaluation(values))
         evaluation = self._last[1]
-        value = evaluation.of(self._nodes[name])
-        with evaluation.active():
-            return (QUESTIONS[kind](value),)
+        return (evaluation.answer(self._nodes[name], QUESTIONS[kind]),)
 
     def _evaluation(self, values: Sequence[Any]) -> FakeValues:
         evaluation = FakeValues(self._root, weightless=True)

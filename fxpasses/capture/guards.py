@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
@@ -153,7 +152,9 @@ class GuardSet:
         for expected, leaf in zip(self.sizes, found, strict=False):
             if expected is None:
                 continue
-            if len(expected) != leaf.ndim or any(size not in (None, own) for size, own in zip(expected, leaf.shape, strict=True)):
+            if len(expected) != leaf.ndim or any(
+                size not in (None, own) for size, own in zip(expected, leaf.shape, strict=True)
+            ):
                 raise GuardError(
                     f"exported for a tensor of shape {_shape(expected)}; got {tuple(leaf.shape)}. "
                     "Name the sizes that may vary in dynamic_shapes, or capture with example inputs of the new shape."
@@ -165,7 +166,9 @@ class GuardSet:
         for guard in self.guards:
             answer = self.program.answer(guard.node, guard.kind, values)
             if isinstance(answer, Exception):
-                raise GuardError(f"captured with other sizes, and {_sizes(self.arguments, values)} does not fit: {answer}")
+                raise GuardError(
+                    f"captured with other sizes, and {_sizes(self.arguments, values)} does not fit: {answer}"
+                )
             if answer is not None and answer != (guard.answer,):
                 raise GuardError(
                     f"traced with {guard}; got {answer[0]!r} for {_sizes(self.arguments, values)}. "
@@ -190,9 +193,7 @@ def set_guards(graph_module: fx.GraphModule, guards: GuardSet | None) -> None:
         graph_module.meta[_META_KEY] = guards
 
 
-def guard_set(
-    graph_module: fx.GraphModule, decisions: Sequence[Decision], examples: Sequence[Any]
-) -> GuardSet:
+def guard_set(graph_module: fx.GraphModule, decisions: Sequence[Decision], examples: Sequence[Any]) -> GuardSet:
     """Makes the guards of a captured graph.
 
     Args:
@@ -273,5 +274,3 @@ def _statement(decision: Decision) -> str:
         return f"bool({text}) is {decision.answer}"
     asked = f"{decision.kind}({text})" if decision.kind in ("len", "keys") else text
     return f"{asked} == {decision.answer!r}"
-
-

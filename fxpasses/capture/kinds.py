@@ -11,10 +11,30 @@ from fxpasses.graph.modules import attribute
 
 _SEVERAL_OUTPUTS = (nn.RNNBase, nn.RNNCellBase, nn.MultiheadAttention, nn.AdaptiveLogSoftmaxWithLoss)
 _ARITHMETIC = frozenset(
-    {operator.add, operator.sub, operator.mul, operator.truediv, operator.iadd, operator.isub, operator.imul, operator.matmul}
+    {
+        operator.add,
+        operator.sub,
+        operator.mul,
+        operator.truediv,
+        operator.iadd,
+        operator.isub,
+        operator.imul,
+        operator.matmul,
+    }
 )
 _ONE_TENSOR = frozenset(
-    {torch.cat, torch.flatten, torch.add, torch.mul, torch.matmul, torch.sigmoid, torch.relu, torch.zeros, torch.ones, torch.arange}
+    {
+        torch.cat,
+        torch.flatten,
+        torch.add,
+        torch.mul,
+        torch.matmul,
+        torch.sigmoid,
+        torch.relu,
+        torch.zeros,
+        torch.ones,
+        torch.arange,
+    }
 )
 
 

@@ -50,6 +50,7 @@ class Rebuilt:
         self.__qualname__ = kind.__qualname__
 
     def __call__(self, *values: Any) -> Any:
+        """Makes the object."""
         return _filled(self._template, values)
 
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import builtins
 import functools
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
@@ -31,6 +32,7 @@ FACTORIES = (
 NEW_EVERY_TIME = frozenset({"empty", "empty_strided", "rand", "randint", "randn", "randperm"})
 """Factories whose result is another one at each call, so that it must not become a constant."""
 
+SIZED_METHODS = ("expand", "new_empty", "new_ones", "new_zeros", "repeat", "reshape", "tile", "view")
 COMPILER_MARKS = ("mark_dynamic", "mark_static", "mark_static_address", "maybe_mark_dynamic")
 
 
@@ -53,6 +55,28 @@ def _mark(original: Callable[..., Any]) -> Callable[..., Any]:
         return None if builtins.isinstance(value, ValueProxy) else original(value, *args, **kwargs)
 
     return mark
+
+
+@contextmanager
+def methods_that_take_sizes(tracer: ValueTracer) -> Generator[None]:
+    """Lets methods of real tensors be recorded where a size is a proxy, which torch's argument parser refuses."""
+    for name in SIZED_METHODS:
+        setattr(torch.Tensor, name, _sized_method(tracer, name, getattr(torch.Tensor, name)))
+    try:
+        yield
+    finally:
+        for name in SIZED_METHODS:
+            delattr(torch.Tensor, name)
+
+
+def _sized_method(tracer: ValueTracer, name: str, original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def method(self: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        if tracer.stands_aside() or not holds_proxy(args, kwargs):
+            return original(self, *args, **kwargs)
+        return tracer.create_proxy("call_method", name, (self, *args), kwargs)
+
+    return method
 
 
 def isinstance_of_value(obj: Any, classes: Any) -> bool:

@@ -64,7 +64,9 @@ def _inside(path: str) -> str:
 
 
 def _line(place: Place) -> str:
-    return f'file "{place.file}", line {place.line}: {place.source}' if place.file else "at no line of the model's source"
+    return (
+        f'file "{place.file}", line {place.line}: {place.source}' if place.file else "at no line of the model's source"
+    )
 
 
 def _first_line(error: Exception) -> str:

@@ -16,11 +16,18 @@ from fxpasses.capture.fake_values import FakeValues
 from fxpasses.capture.guards import guard_set, set_guards
 from fxpasses.capture.kinds import surely_tensor
 from fxpasses.capture.leaves import tracer_options as completed
+from fxpasses.capture.losses import warn_of_losses
 from fxpasses.capture.modes import left_as_it_was
 from fxpasses.capture.patching import one_capture_at_a_time, replaced
 from fxpasses.capture.proxies import PLAIN_OPERATOR
 from fxpasses.capture.rebuilt import take_apart
-from fxpasses.capture.shims import RecordsRealReceivers, isinstance_of_value, shims, traced_namespaces
+from fxpasses.capture.shims import (
+    RecordsRealReceivers,
+    isinstance_of_value,
+    methods_that_take_sizes,
+    shims,
+    traced_namespaces,
+)
 from fxpasses.capture.signature import Argument, bound_arguments, called, is_constant, placeholder_default, with_proxies
 from fxpasses.capture.symbolic import graph_module_of, require_module
 from fxpasses.capture.tracer import CaptureTracer
@@ -77,6 +84,7 @@ class ValueTracer(CaptureTracer):
             for namespace, entries in shims(self):
                 stack.enter_context(replaced({0: namespace}, entries))
             stack.enter_context(replaced(traced_namespaces(model), {"isinstance": isinstance_of_value}))
+            stack.enter_context(methods_that_take_sizes(self))
             stack.enter_context(RecordsRealReceivers(self))
             return self.trace(model)
 
@@ -96,11 +104,17 @@ class ValueTracer(CaptureTracer):
     def _input(self, argument: Argument) -> Any:
         node = self.create_node("placeholder", argument.name, placeholder_default(argument), {})
         self.values.give(node, argument.value)
-        return argument.value if is_constant(argument.value) else with_proxies(argument.value, self.proxy(node), argument.name)
+        return (
+            argument.value
+            if is_constant(argument.value)
+            else with_proxies(argument.value, self.proxy(node), argument.name)
+        )
 
     # What the trace records
 
-    def create_node(self, kind: str, target: Any, args: Any, kwargs: Any, name: Any = None, type_expr: Any = None) -> fx.Node:
+    def create_node(
+        self, kind: str, target: Any, args: Any, kwargs: Any, name: Any = None, type_expr: Any = None
+    ) -> fx.Node:
         """Records a node, and the line that made it."""
         node = super().create_node(kind, target, args, kwargs, name, type_expr)
         self.values.add(node)
@@ -168,7 +182,7 @@ class ValueTracer(CaptureTracer):
     def _own_copy(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
         """Replaces a constant that is written into: each run of the graph needs a fresh one."""
         written = args[0]
-        if not isinstance(written, torch.Tensor) or id(written) in self._tensor_paths and id(written) not in self._own_constants():
+        if not isinstance(written, torch.Tensor) or self._is_of_model(written):
             return args
         if written._is_view():
             raise CaptureError(
@@ -180,8 +194,9 @@ class ValueTracer(CaptureTracer):
             self._written[id(written)] = (written, copy)
         return (self._written[id(written)][1], *args[1:])
 
-    def _own_constants(self) -> set[int]:
-        return {id(tensor) for tensor in self.constants.values()}
+    def _is_of_model(self, tensor: torch.Tensor) -> bool:
+        made_here = any(tensor is constant for constant in self.constants.values())
+        return id(tensor) in self._tensor_paths and not made_here
 
     def was_written(self, args: Any, kwargs: Any) -> bool:
         """Whether a tensor among the arguments has been replaced by a copy in the graph."""
@@ -211,11 +226,12 @@ class ValueTracer(CaptureTracer):
         """Answers `question` about the value of `proxy`, and notes the decision down."""
         value = self.value_of(proxy)
         try:
-            with self.values.active():
-                answer = question(value)
+            answer = self.values.answer(proxy.node, question)
         except Exception as error:
             if type(error).__name__ in _UNKNOWN_DATA:
-                raise data_decision(current_place(), self._module_path(), _QUESTIONS[question], proxy.node, value) from error
+                raise data_decision(
+                    current_place(), self._module_path(), _QUESTIONS[question], proxy.node, value
+                ) from error
             raise
         self._decided(proxy.node, _QUESTIONS[question], answer)
         return answer
@@ -275,6 +291,7 @@ def capture_with_values(
     *,
     training: bool | None = None,
     tracer_options: Mapping[str, Any] | None = None,
+    warn: bool = True,
 ) -> fx.GraphModule:
     """Traces `model` once on the shapes, types and devices of example inputs, and leaves it exactly as it was.
 
@@ -289,6 +306,7 @@ def capture_with_values(
         example_kwargs: Arguments by keyword.
         training: The mode to trace: True, False, or None for each submodule's mode as it is.
         tracer_options: Leaves and functions to record whole; see `fxpasses.capture.leaves.tracer_options`.
+        warn: Whether to warn of what the graph does not carry over; the record holds it in any case.
 
     Returns:
         A graph module that computes what the model computes in that mode.
@@ -296,6 +314,9 @@ def capture_with_values(
     Raises:
         ArgumentTypeError: `model` is not an `nn.Module`, or the examples do not fit its forward.
         CaptureError: The model cannot be traced; the message names module, file and line.
+
+    Warns:
+        FidelityWarning: The graph does not carry over something of the model, such as a `no_grad` block or hooks.
 
     Example:
         >>> class Halved(nn.Module):
@@ -320,6 +341,8 @@ def capture_with_values(
             raise
         except Exception as error:
             raise value_failure(model, error, list(tracer.module_stack.values())) from error
+    if warn:
+        warn_of_losses(tracer.losses.losses())
     graph_module = graph_module_of(model, mode, tracer, graph)
     set_guards(graph_module, guard_set(graph_module, deciding(tracer.decisions), [each.value for each in arguments]))
     return graph_module

@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.utils import _pytree as pytree
+
+from fxpasses import create_feature_extractor
+from fxpasses.capture.exported import capture_exported, capture_program
+from fxpasses.capture.guards import guards_of
+from fxpasses.errors import ArgumentTypeError, CaptureError, GuardError
+from fxpasses.feature_extraction.captures import folded
+from fxpasses.graph.meta import capture_record
+from fxpasses.graph.values import NamedValues
+from fxpasses.passes.name_nodes import NameNodes, names_of
+
+
+class Block(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 1)
+        self.norm = nn.BatchNorm2d(3)
+        self.same = nn.Identity()
+        self.drop = nn.Dropout()
+        self.relu = nn.ReLU(inplace=True)
+        self.gain = nn.Parameter(torch.ones(3, 1, 1))
+
+    def forward(self, x, scale=None):
+        y = self.relu(self.norm(self.conv(x)))
+        y = self.drop(self.same(y))
+        y = self.relu(y * self.gain + 1)
+        return {"y": y if scale is None else y * scale, "x": x}
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first = Block()
+        self.second = Block()
+
+    def forward(self, x, extra=None):
+        y = self.first(x)["y"]
+        z = self.first(y)["y"]
+        out = self.second(z, scale=2)["y"]
+        return {"out": out, "extra": [extra["q"] + 1], "shape": out.shape[1]}
+
+
+@pytest.fixture(scope="module")
+def net():
+    torch.manual_seed(0)
+    return Net().eval()
+
+
+@pytest.fixture(scope="module")
+def inputs():
+    return (torch.randn(2, 3, 4, 4),), {"extra": {"q": torch.ones(2)}}
+
+
+@pytest.fixture
+def exported(net, inputs):
+    return capture_exported(net, *inputs)
+
+
+def test_it_takes_and_returns_what_the_model_does(net, exported):
+    x, extra = torch.randn(5, 3, 4, 4), {"q": torch.randn(5)}
+    found, expected = exported(x, extra=extra), net(x, extra=extra)
+    assert list(found) == list(expected)
+    assert torch.equal(found["out"], expected["out"])
+    assert torch.equal(found["extra"][0], expected["extra"][0])
+    assert found["shape"] == expected["shape"]
+
+
+def test_parameters_and_buffers_are_the_models_own(net, exported):
+    mine, own = dict(net.named_parameters()), dict(exported.named_parameters())
+    assert own
+    assert all(own[name] is mine[name] for name in own)
+    assert exported.first.norm.running_mean is net.first.norm.running_mean
+
+
+def test_layers_fold_back_into_module_calls(net, exported):
+    names = list(names_of(folded(exported), "exact").values())
+    x = torch.randn(3, 3, 4, 4)
+    exported.graph.lint()
+    assert names[:9] == [
+        "x", "extra", "first.conv", "first.norm", "first.relu", "first.same", "first.drop", "first.first_gain", "first.mul"
+    ]  # fmt: skip
+    assert not any("conv2d" in name for name in names)
+    assert torch.equal(exported(x, extra={"q": torch.ones(3)})["out"], net(x, extra={"q": torch.ones(3)})["out"])
+
+
+def test_modules_without_operations_can_be_named(net, exported):
+    values = NamedValues(NameNodes()(exported).graph_module)
+    assert {"first.same", "first.drop", "first", "second", "first.relu"} <= set(values.names())
+
+
+def test_each_call_of_a_module_is_recorded(exported):
+    calls = capture_record(exported).calls
+    assert [call.key for call in calls if call.path == "first"] == ["first", "first@1"]
+    assert [call.key for call in calls if call.path == "first.same"] == ["first.same", "first.same@1"]
+    assert {call.parent for call in calls if call.path == "first.same"} == {"first", "first@1"}
+
+
+def test_both_captures_give_a_resnet_the_same_names():
+    class Residual(nn.Sequential):
+        def forward(self, x):
+            y = super().forward(x)
+            y += x
+            return torch.relu(y)
+
+    model = nn.Sequential(Residual(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)), nn.Flatten())
+    from fxpasses.capture import capture_symbolic
+
+    one, other = capture_symbolic(model), folded(capture_exported(model, torch.randn(2, 3, 4, 4)))
+    assert list(names_of(one, "exact").values()) == list(names_of(other, "exact").values())
+
+
+def test_train_mode_exports_the_training_graph():
+    model = Net()
+    extractor = create_feature_extractor(
+        model, ["first", "second.norm"], example_inputs=torch.randn(2, 3, 4, 4),
+        example_kwargs={"extra": {"q": torch.ones(2)}}, capture="export", suppress_diff_warning=True,
+    )  # fmt: skip
+    x, extra = torch.randn(3, 3, 4, 4), {"q": torch.ones(3)}
+    before = model.first.norm.num_batches_tracked.item()
+    torch.manual_seed(3)
+    found = extractor(x, extra=extra)
+    assert model.first.norm.num_batches_tracked.item() == before + 2
+    kept: dict[str, Any] = {}
+    model.second.norm.register_forward_hook(lambda _, __, output: kept.update(norm=output.clone()))
+    torch.manual_seed(3)
+    model(x, extra=extra)
+    assert torch.equal(found["second.norm"], kept["norm"])
+
+
+def test_a_saved_program_is_taken_with_its_own_parameters(net, inputs, tmp_path):
+    program = torch.export.export(net, *inputs)
+    torch.export.save(program, tmp_path / "net.pt2")
+    captured = capture_program(str(tmp_path / "net.pt2"))
+    assert torch.equal(captured(*inputs[0], **inputs[1])["out"], net(*inputs[0], **inputs[1])["out"])
+    names = list(names_of(captured, "exact").values())
+    assert "first.conv.conv2d" in names or "first.conv" in names
+
+
+def test_a_program_of_the_model_shares_its_parameters(net, inputs):
+    program = torch.export.export(net, *inputs, preserve_module_call_signature=("first.conv",))
+    captured = capture_program(program, net)
+    assert captured.first.gain is net.first.gain
+
+
+@dataclass
+class Output:
+    value: Any
+
+
+pytree.register_dataclass(Output)
+
+
+def test_a_registered_class_goes_out():
+    class Made(nn.Module):
+        def forward(self, x):
+            return Output(x + 1)
+
+    captured = capture_exported(Made(), torch.zeros(2))
+    assert type(captured(torch.zeros(2))) is Output
+
+
+def test_sizes_that_the_export_fixed_are_guards(net, inputs, exported):
+    guards = guards_of(exported)
+    assert "(any, 3, 4, 4)" in str(guards)
+    guards.check((torch.zeros(7, 3, 4, 4),), {"extra": {"q": torch.zeros(7)}})
+    with pytest.raises(GuardError, match=r"\(any, 3, 4, 4\); got \(7, 3, 5, 4\)"):
+        guards.check((torch.zeros(7, 3, 5, 4),), {"extra": {"q": torch.zeros(7)}})
+
+
+def test_a_batch_of_one_as_example_leaves_the_batch_size_free():
+    model = nn.Sequential(nn.Linear(2, 3))
+    captured = capture_exported(model, torch.ones(1, 2))
+    x = torch.randn(5, 2)
+    assert torch.equal(captured(x), model(x))
+
+
+def test_a_model_that_cannot_be_exported_is_a_typed_error():
+    class Decides(nn.Module):
+        def forward(self, x):
+            return x if x.sum() > 0 else -x
+
+    with pytest.raises(CaptureError, match="Decides cannot be exported"):
+        capture_exported(Decides(), torch.ones(2))
+
+
+def test_something_else_than_a_program_is_an_error():
+    with pytest.raises(ArgumentTypeError, match="ExportedProgram"):
+        capture_program(3)  # type: ignore[arg-type]
