@@ -12,9 +12,8 @@ from torch import fx, nn
 
 from fxpasses.graph.state import GraphColumns, GraphState
 
-_CONTAINERS = (dict, OrderedDict, list, set)
-_DICTS = frozenset({dict, OrderedDict})
-_NOTHING: dict[Any, Any] = {}
+_CONTAINERS = frozenset({dict, OrderedDict, list, set})
+_NOTHING: tuple[()] = ()
 _COMPILED = ("forward", "__call__", "_wrapped_call")
 _meta_of = attrgetter("meta")
 _users_of = attrgetter("users")
@@ -23,7 +22,7 @@ _users_of = attrgetter("users")
 class _ModuleState(NamedTuple):
     module: nn.Module
     attributes: dict[str, Any]
-    nested: list[tuple[dict[Any, Any], dict[Any, Any]]]
+    nested: list[tuple[Any, Any]]
 
 
 @dataclass(frozen=True)
@@ -121,8 +120,7 @@ class _Containers(NamedTuple):
 
     def restore(self) -> None:
         for container, content in self.content.values():
-            container.clear()
-            container.extend(content) if isinstance(container, list) else container.update(content)
+            _refill(container, content)
 
 
 @dataclass(frozen=True)
@@ -191,6 +189,11 @@ class _GraphSnapshot:
             node.users.update(dict.fromkeys(users))
 
 
+def _refill(container: Any, content: Any) -> None:
+    container.clear()
+    container.extend(content) if isinstance(container, list) else container.update(content)
+
+
 def _set_arguments(node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     for used in node._input_nodes:
         used.users.setdefault(node)  # taking a use back fails where somebody removed it from `users`
@@ -216,7 +219,9 @@ def _restore_class(own_class: type, compiled: dict[str, Any]) -> None:
 
 def _module_state(module: nn.Module) -> _ModuleState:
     attributes = module.__dict__
-    nested = [(value, value.copy() if value else _NOTHING) for value in attributes.values() if type(value) in _DICTS]
+    nested = [
+        (value, value.copy() if value else _NOTHING) for value in attributes.values() if type(value) in _CONTAINERS
+    ]
     return _ModuleState(module, attributes.copy(), nested)
 
 
@@ -224,7 +229,6 @@ def _restore_module(state: _ModuleState) -> None:
     attributes = state.module.__dict__
     attributes.clear()
     attributes.update(state.attributes)
-    for entries, content in state.nested:
-        if entries or content:
-            entries.clear()
-            entries.update(content)
+    for container, content in state.nested:
+        if container or content:
+            _refill(container, content)
