@@ -18,15 +18,12 @@ import warnings
 from collections.abc import Iterable
 from pathlib import Path
 
-import torch
-
 HERE = Path(__file__).parent
 
 
 def main() -> None:
     """Reads the command line and runs what it asks for."""
     options = _parser().parse_args()
-    torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     if options.plot:
         _plot(options.plot, options.quick)

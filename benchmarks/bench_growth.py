@@ -6,7 +6,6 @@ import copy
 import pickle
 from collections.abc import Callable, Iterator, Sequence
 
-import torch
 from torch import fx
 
 from benchmarks import workloads
@@ -81,9 +80,3 @@ STAGES: dict[str, Stage] = {
 def _pruned(graph_module: fx.GraphModule, name: str) -> fx.GraphModule:
     """Lets go of the model: copies take the modules with them."""
     return PruneToOutputs({name: name}).call(graph_module).graph_module
-
-
-if __name__ == "__main__":
-    torch.set_num_threads(1)
-    for each in rows():
-        print(each)
