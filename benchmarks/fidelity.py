@@ -1,7 +1,7 @@
 """How many features of torchvision's models are wrong when all nodes are asked for at once: here, and in torchvision.
 
-    python benchmarks/fidelity.py                    every model below 100 million parameters, then the table
-    python benchmarks/fidelity.py resnet50 swin_t    these only, and no table
+    python -m benchmarks.fidelity                    every model below 100 million parameters, then the table
+    python -m benchmarks.fidelity resnet50 swin_t    these only, and no table
 
 One model a process, one thread. What is measured is written to a file of JSON lines at once, so that a run that was
 stopped goes on from there; `--again` starts over. The table is fidelity.md beside this file.
@@ -183,7 +183,7 @@ def ours_wrong(subject: Subject) -> dict[str, Any]:
         "wrong_calls": len(comparison.names) - wrong_nodes,
         "copies": sum(node.target == "clone" or "clone_" in str(node.target) for node in extractor.graph.nodes),
         "output": same_bits(output, expected)
-        and _output_alone(subject, fxpasses.create_feature_extractor, whole, nodes),
+        and (subject.training or _output_alone(subject, fxpasses.create_feature_extractor, whole, nodes)),
         "which": comparison.names[:20],
     }
 
@@ -264,7 +264,7 @@ def table(records: Iterable[dict[str, Any]]) -> str:
         "# Features that are wrong when all nodes are asked for at once",
         "",
         f"{len(rows)} models, torch {torch.__version__}, torchvision {torchvision.__version__}.",
-        "Made by `python benchmarks/fidelity.py`; its first lines say what counts as wrong and who says so.",
+        "Made by `python -m benchmarks.fidelity`; its first lines say what counts as wrong and who says so.",
         "",
         "| | eval: fxpasses | eval: torchvision | train: fxpasses | train: torchvision |",
         "|---|---|---|---|---|",
@@ -314,8 +314,8 @@ def run_all(names: list[str], records: Path, again: bool) -> list[dict[str, Any]
         if name in known:
             continue
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
-        command = [sys.executable, __file__, "--one", name]
-        result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        command = [sys.executable, "-m", "benchmarks.fidelity", "--one", name]
+        result = subprocess.run(command, env=environment, cwd=_HERE.parent, capture_output=True, text=True, check=False)
         if result.returncode:
             print(f"{name}: failed\n{result.stderr[-2000:]}", flush=True)
             continue

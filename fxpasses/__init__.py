@@ -12,10 +12,13 @@ if TYPE_CHECKING:
     from fxpasses.capture import capture_symbolic
     from fxpasses.feature_extraction import (
         DualGraphModule,
+        FidelityReport,
         LeafModuleAwareTracer,
         NodePathTracer,
+        check_fidelity,
         create_feature_extractor,
         get_graph_node_names,
+        matching_state_dict,
     )
     from fxpasses.manager import Pass, PassManager, PassResult
     from fxpasses.passes.collapse_leaves import CollapseLeaves
@@ -28,6 +31,7 @@ __all__ = [
     "CollapseLeaves",
     "DiffModes",
     "DualGraphModule",
+    "FidelityReport",
     "LeafModuleAwareTracer",
     "ModeDiff",
     "NameNodes",
@@ -38,8 +42,10 @@ __all__ = [
     "ProtectOutputs",
     "PruneToOutputs",
     "capture_symbolic",
+    "check_fidelity",
     "create_feature_extractor",
     "get_graph_node_names",
+    "matching_state_dict",
 ]
 
 # The same names as above, by the module that a first use imports.
@@ -47,10 +53,13 @@ _HOMES = {
     "fxpasses.capture": ["capture_symbolic"],
     "fxpasses.feature_extraction": [
         "DualGraphModule",
+        "FidelityReport",
         "LeafModuleAwareTracer",
         "NodePathTracer",
+        "check_fidelity",
         "create_feature_extractor",
         "get_graph_node_names",
+        "matching_state_dict",
     ],
     "fxpasses.manager": ["Pass", "PassManager", "PassResult"],
     "fxpasses.passes.collapse_leaves": ["CollapseLeaves"],

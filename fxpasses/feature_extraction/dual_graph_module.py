@@ -9,7 +9,7 @@ from torch import fx, nn
 
 from fxpasses.errors import ArgumentTypeError
 from fxpasses.feature_extraction.selection import Selection
-from fxpasses.graph.lazy_graph_module import COMPILED, ForwardOnDemand, LazyGraphModule
+from fxpasses.graph.lazy_graph_module import COMPILED, LazyGraphModule, forward_on_demand
 from fxpasses.graph.modules import attribute, copy_targets, set_mode_below, targets
 from fxpasses.graph.reachable import make_reachable
 
@@ -100,7 +100,7 @@ class DualGraphModule(LazyGraphModule):
         if self.is_compiled:
             code["forward"] = vars(own_class)["forward"]
         self._graph, self._waiting_graph = self._waiting_graph, self._graph
-        own_class.forward = self._waiting_code.pop("forward", None) or ForwardOnDemand()
+        own_class.forward = self._waiting_code.pop("forward", None) or forward_on_demand()
         self.__dict__.update(self._waiting_code)
         self._waiting_code = code
         if code:

@@ -36,6 +36,11 @@ class ForwardOnDemand:
         return getattr(found if instance is not None else owner, "forward")  # noqa: B009 - the class's own, not this one
 
 
+def forward_on_demand() -> Callable[..., Any]:
+    """Returns what stands for `forward` on a class; to whoever uses it, it is a function like any other."""
+    return cast("Callable[..., Any]", ForwardOnDemand())
+
+
 class LazyGraphModule(fx.GraphModule):
     """A `GraphModule` over the model's own leaf modules, parameters and buffers, with code made on demand.
 
@@ -60,7 +65,7 @@ class LazyGraphModule(fx.GraphModule):
 
     _instance: ClassVar[weakref.ref[LazyGraphModule]]
 
-    forward = cast("Callable[..., Any]", ForwardOnDemand())
+    forward = forward_on_demand()
 
     # TorchScript compiles every property that is not named here.
     __jit_unused_properties__ = (*fx.GraphModule.__jit_unused_properties__, "code", "is_compiled")
@@ -82,13 +87,14 @@ class LazyGraphModule(fx.GraphModule):
         """Marks the code as out of date; the next use generates it anew."""
         own_class = self._own_class()
         own_class._instance = weakref.ref(self)
-        own_class.forward = ForwardOnDemand()
+        own_class.forward = forward_on_demand()
 
     def compile_now(self) -> None:
         """Generates the code of the current graph if that has not happened yet."""
         if self.is_compiled:
             return
-        visible_class, self.__class__ = type(self), self._own_class()
+        visible_class = type(self)
+        self.__class__ = cast("Any", self._own_class())
         try:
             super().recompile()
         finally:

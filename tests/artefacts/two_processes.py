@@ -71,7 +71,7 @@ def main(kind: str) -> None:
         # Two halves add up in another order than the whole: equal up to rounding.
         torch.testing.assert_close(own[name], gradient, msg=lambda text, name=name: f"{name}: {text}")
     torch.distributed.destroy_process_group()
-    print(f"process {rank} has {len(own)} gradients", flush=True)
+    sys.stdout.write(f"process {rank} has {len(own)} gradients\n")
 
 
 if __name__ == "__main__":
