@@ -6,15 +6,20 @@ import contextlib
 import io
 import re
 import shlex
+import textwrap
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from fxpasses.cli import make_parser
+from fxpasses.errors import LawViolation
+from fxpasses.testing import Equivalent, check_pass
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = [ROOT / "README.md", ROOT / ".github" / "CONTRIBUTING.md"]
+README = ROOT / "README.md"
+DOCUMENTS = [README, ROOT / ".github" / "CONTRIBUTING.md"]
 
 
 def blocks(document: Path, language: str) -> list[str]:
@@ -36,8 +41,20 @@ def test_the_python_runs_and_prints_what_it_says(document):
         assert output.getvalue().splitlines() == printed_comments(block)
 
 
+def test_the_strangers_pass_is_wrong_as_shown():
+    """The README shows what the property test finds; this is the same, on the model that it shows."""
+    (source,) = re.findall(r"^model:\n(.*?)\n\n(?=first)", blocks(README, "text")[0], re.DOTALL | re.MULTILINE)
+    names: dict[str, Any] = {"torch": torch, "nn": torch.nn}
+    exec(textwrap.dedent(source), names)
+    (wrong,) = [block for block in blocks(README, "python") if "pass_suite" in block]
+    exec(wrong, names)
+    x = torch.linspace(-1.0, 0.9, 6).reshape(2, 3)
+    with pytest.raises(LawViolation, match="6 of 6 elements differ"):
+        check_pass(names["remove_dead_code"], torch.fx.symbolic_trace(names["Model"]()), (x,), laws=[Equivalent()])
+
+
 def test_each_command_is_one_of_the_shell():
-    lines = [line for block in blocks(ROOT / "README.md", "console") for line in block.splitlines() if line[0] == "$"]
+    lines = [line for block in blocks(README, "console") for line in block.splitlines() if line[0] == "$"]
     assert lines
     for line in lines:
         program, *arguments = shlex.split(line[1:])
@@ -47,7 +64,7 @@ def test_each_command_is_one_of_the_shell():
 
 def test_ci_finds_its_two_lines():
     (block,) = re.findall(
-        r"^<!-- ci: install and run -->\n```bash\n(.*?)^```", DOCUMENTS[0].read_text(), re.DOTALL | re.MULTILINE
+        r"^<!-- ci: install and run -->\n```bash\n(.*?)^```", README.read_text(), re.DOTALL | re.MULTILINE
     )
     install, test = block.splitlines()
     assert install.startswith("pip install .")
