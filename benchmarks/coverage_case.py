@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 import warnings
 from collections.abc import Callable
@@ -126,7 +127,7 @@ def _compared(
     for batch in (2, 3):
         torch.manual_seed(batch)
         inputs = make(batch)
-        state = {name: value.clone() for name, value in model.state_dict().items()}
+        state = copy.deepcopy(model.state_dict())
         try:
             results = []
             for each in (model, call):
@@ -162,7 +163,7 @@ def _called_modules(model: nn.Module, inputs: Inputs) -> list[str]:
         for path, module in model.named_modules()
         if path
     ]
-    state = {name: value.clone() for name, value in model.state_dict().items()}
+    state = copy.deepcopy(model.state_dict())
     try:
         with torch.no_grad():
             model(*inputs.args, **inputs.kwargs)

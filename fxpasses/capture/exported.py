@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import fx, nn
@@ -22,6 +22,7 @@ from fxpasses.errors import ArgumentTypeError, CaptureError
 from fxpasses.graph.calls import CaptureRecord
 from fxpasses.graph.lazy_graph_module import LazyGraphModule
 from fxpasses.graph.meta import set_capture_record
+from fxpasses.graph.regions import module_calls
 
 
 def capture_exported(
@@ -113,7 +114,7 @@ def _exported(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], s
 
 
 def _graph_module(program: ExportedProgram, model: nn.Module | None, training: bool) -> fx.GraphModule:
-    unlifted = cast("fx.GraphModule", program.module(check_guards=False))
+    unlifted = program.module(check_guards=False)
     root = unlifted if model is None else model
     arguments = _arguments(program)
     graph, nodes = plain_graph(unlifted, arguments)
@@ -124,7 +125,7 @@ def _graph_module(program: ExportedProgram, model: nn.Module | None, training: b
     graph_module = LazyGraphModule(root, graph, type(root).__name__ if model is not None else "ExportedProgram")
     graph_module.training = training
     _add_constants(graph_module, unlifted)
-    calls = exported_calls(program, graph, nodes, types)
+    calls = exported_calls(program, graph, nodes, types, module_calls(graph_module))
     aliases = {} if model is None else module_aliases(model)
     set_capture_record(graph_module, CaptureRecord(root, training, calls, aliases=aliases))
     set_guards(graph_module, _guards(program, graph, arguments))

@@ -30,7 +30,11 @@ def own_stack(node: fx.Node, types: ModuleTypes) -> None:
 
 
 def exported_calls(
-    program: ExportedProgram, graph: fx.Graph, nodes: Mapping[str, fx.Node], types: ModuleTypes
+    program: ExportedProgram,
+    graph: fx.Graph,
+    nodes: Mapping[str, fx.Node],
+    types: ModuleTypes,
+    from_stacks: Sequence[ModuleCall] = (),
 ) -> tuple[ModuleCall, ...]:
     """Returns the calls of all modules, in the order in which they began.
 
@@ -39,6 +43,7 @@ def exported_calls(
         graph: The graph made from it, with stacks as `own_stack` spells them.
         nodes: The nodes of `graph` by the names that they have in the program.
         types: The classes of the model's modules; those that are missing are looked up by name, or unknown.
+        from_stacks: What the stacks of the nodes tell; used for calls that the program says nothing about.
     """
     timeline = _Timeline(graph)
     reader = _Reader(nodes)
@@ -61,6 +66,10 @@ def exported_calls(
             timeline.parent(key, path, began),
         )
         calls.append(((began, path.count(".")), call))
+    known = {call.key for _, call in calls}
+    for call in from_stacks:
+        if call.key not in known:
+            calls.append(((timeline.began(call.key, ()), call.path.count(".")), call))
     return tuple(call for _, call in sorted(calls, key=lambda each: each[0]))
 
 

@@ -60,7 +60,7 @@ def plain_graph(unlifted: fx.GraphModule, arguments: Sequence[Argument]) -> tupl
         if node.op == "placeholder":
             copies.placeholder(node, *next(sources))
         elif node.op == "output":
-            graph.output(_output(graph, unlifted, cast("Any", map_arg(node.args[0], copies.of))))
+            graph.output(_output(graph, unlifted, map_arg(node.args[0], copies.of)))
         elif not _is_left_out(node):
             copies.copied(node)
     return graph, copies.by_name
@@ -96,7 +96,7 @@ class _Copies:
         self._known[node] = copy
         if copy.op == "call_function" and _writes_into_buffer(copy):
             # What it returns is the buffer itself: a later call reads that, not what is inside this call.
-            self._known[node] = copy.args[0]
+            self._known[node] = cast("fx.Node", copy.args[0])
 
     def of(self, node: fx.Node) -> fx.Node:
         """Returns the copy of a node for use in the module call that is being copied."""

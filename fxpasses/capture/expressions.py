@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import fx
 
-_INFIX = {
+_INFIX: dict[Any, str] = {
     operator.add: "+",
     operator.and_: "&",
     operator.eq: "==",
@@ -25,7 +25,7 @@ _INFIX = {
     operator.sub: "-",
     operator.truediv: "/",
 }
-_PREFIX = {operator.invert: "~", operator.neg: "-", operator.not_: "not "}
+_PREFIX: dict[Any, str] = {operator.invert: "~", operator.neg: "-", operator.not_: "not "}
 COMPARISONS = frozenset({operator.eq, operator.ge, operator.gt, operator.le, operator.lt, operator.ne})
 _NUMBER_METHODS = frozenset({"dim", "numel", "size", "stride"})
 _LONGEST = 100
@@ -62,7 +62,7 @@ def _written(value: Any, depth: int) -> str:
     if value.target in _PREFIX and len(value.args) == 1:
         return f"{_PREFIX[value.target]}{_operand(value.args[0], depth + 1)}"
     if getattr(value.target, "__module__", "") in ("math", "builtins"):
-        return f"{value.target.__name__}({', '.join(_written(each, depth + 1) for each in value.args)})"
+        return f"{getattr(value.target, '__name__', value.name)}({', '.join(_written(each, depth + 1) for each in value.args)})"
     return value.name
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,7 +12,7 @@ _one_at_a_time = threading.RLock()
 
 
 @contextmanager
-def one_capture_at_a_time() -> Iterator[None]:
+def one_capture_at_a_time() -> Generator[None]:
     """Waits until no other thread captures; the same thread may nest captures.
 
     `torch.fx` replaces `nn.Module.__call__` and the globals of traced functions for the whole process, and a
@@ -23,7 +23,7 @@ def one_capture_at_a_time() -> Iterator[None]:
 
 
 @contextmanager
-def replaced(namespaces: Mapping[int, dict[str, Any]], entries: Mapping[str, Callable[..., Any]]) -> Iterator[None]:
+def replaced(namespaces: Mapping[int, dict[str, Any]], entries: Mapping[str, Callable[..., Any]]) -> Generator[None]:
     """Puts `entries` into each namespace for the duration of the block; what was there comes back, whatever happens.
 
     Args:

@@ -14,7 +14,7 @@ _DEEPEST = 12
 class _Slot(NamedTuple):
     """Stands for the value of a node in a template."""
 
-    index: int
+    place: int
 
 
 class _Emptied(NamedTuple):
@@ -89,9 +89,9 @@ def take_apart(value: Any, is_value: Callable[[Any], bool]) -> tuple[Rebuilt, li
 
 def _filled(template: Any, values: Sequence[Any]) -> Any:
     if isinstance(template, _Slot):
-        return values[template.index]
+        return values[template.place]
     if isinstance(template, _Emptied):
-        made = template.kind.__new__(template.kind)
+        made = cast("Any", template.kind).__new__(template.kind)
         made.__dict__.update({name: _filled(each, values) for name, each in template.attributes.items()})
         return made
     if type(template) in (list, tuple):

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from types import FunctionType, ModuleType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -39,7 +39,9 @@ COMPILER_MARKS = ("mark_dynamic", "mark_static", "mark_static_address", "maybe_m
 def shims(tracer: ValueTracer) -> list[tuple[dict[str, Any], dict[str, Callable[..., Any]]]]:
     """Returns the namespaces of torch in which names are to be replaced, each with the replacements."""
     factories = {name: _factory(tracer, name, getattr(torch, name)) for name in FACTORIES}
-    replacements = [(vars(torch), {**factories, "is_tensor": lambda obj: isinstance_of_value(obj, torch.Tensor)})]
+    replacements: list[tuple[Any, dict[str, Callable[..., Any]]]] = [
+        (vars(torch), {**factories, "is_tensor": lambda obj: isinstance_of_value(obj, torch.Tensor)})
+    ]
     dynamo = sys.modules.get("torch._dynamo")
     if dynamo is not None:
         marks = {name: _mark(getattr(dynamo, name)) for name in COMPILER_MARKS if hasattr(dynamo, name)}
@@ -163,4 +165,4 @@ class RecordsRealReceivers(TorchFunctionMode):
             return func(*args, **kwargs)
         if not holds_proxy(args, kwargs) and not self._tracer.was_written(args, kwargs):
             return func(*args, **kwargs)
-        return cast("Any", self._tracer.record_torch_function(func, args, kwargs))
+        return self._tracer.record_torch_function(func, args, kwargs)

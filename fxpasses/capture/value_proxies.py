@@ -27,7 +27,7 @@ class ValueProxy(RecordingProxy):
     that the tracer notes down, with the line that took it.
     """
 
-    tracer: ValueTracer
+    tracer: ValueTracer  # pyright: ignore[reportIncompatibleVariableOverride] # only this tracer makes such proxies
 
     def __getattr__(self, k: str) -> Any:
         if k == "dtype":
@@ -69,13 +69,16 @@ class ValueProxy(RecordingProxy):
         frame = sys._getframe(1)
         code = frame.f_code.co_code
         if code[frame.f_lasti] == _UNPACK_SEQUENCE:
-            return (self[index] for index in range(code[frame.f_lasti + 1]))
+            return (self._item(index) for index in range(code[frame.f_lasti + 1]))
         value = self.tracer.value_of(self)
         if isinstance(value, dict):
             return iter(self.tracer.keys_of(self))
         if isinstance(value, range):
             return iter(self.tracer.range_of(self))
-        return (self[index] for index in range(len(self)))
+        return (self._item(index) for index in range(len(self)))
+
+    def _item(self, key: Any) -> fx.Proxy:
+        return self.tracer.create_proxy("call_function", operator.getitem, (self, key), {})
 
     def __contains__(self, item: Any) -> bool:
         if isinstance(self.tracer.value_of(self), dict):
@@ -95,16 +98,18 @@ class ValueProxy(RecordingProxy):
     def values(self) -> Any:
         """Returns the values of a dict, each a proxy; for a sparse tensor, what its method of that name returns."""
         if isinstance(self.tracer.value_of(self), dict):
-            return [self[key] for key in self.tracer.keys_of(self)]
+            return [self._item(key) for key in self.tracer.keys_of(self)]
         return self.tracer.create_proxy("call_method", "values", (self,), {})
 
     def items(self) -> Any:
         """Returns the keys of a dict as constants, with their values as proxies."""
-        return [(key, self[key]) for key in self.tracer.keys_of(self)]
+        return [(key, self._item(key)) for key in self.tracer.keys_of(self)]
 
 
 class ValueAttribute(ValueProxy, RecordingAttribute):
     """An attribute of a value proxy; it becomes a node when something uses it."""
+
+    tracer: ValueTracer  # pyright: ignore[reportIncompatibleVariableOverride] # as for every value proxy
 
 
 class ValueBufferProxy(BufferProxy, ValueProxy):

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import torch
 from torch import fx, nn
+from torch.utils import _pytree as pytree
 
 from fxpasses.capture.decisions import Decision, Place, current_place, deciding
 from fxpasses.capture.fake_values import FakeValues
@@ -93,7 +94,7 @@ class ValueTracer(CaptureTracer):
     ) -> tuple[Callable[..., Any], list[Any]]:
         """Makes a placeholder for each example; other arguments keep their defaults."""
         del root_fn, is_module, concrete_args
-        model = cast("nn.Module", self.root)
+        model = self.root
         inputs = [self._input(argument) for argument in self.arguments]
 
         def forward() -> Any:
@@ -134,6 +135,8 @@ class ValueTracer(CaptureTracer):
         if isinstance(a, torch.device) and id(a) in self._devices:
             # The device that the code read from a value: the graph reads it too, so that it can be moved.
             return self._devices[id(a)][1].node
+        if type(a).__module__ == "numpy" and hasattr(a, "item") and getattr(a, "ndim", 1) == 0:
+            return cast("Any", a).item()  # a number of numpy's: its text form is no code that a graph could run
         if isinstance(a, torch.Tensor) and id(a) in self._written:
             return self._written[id(a)][1].node
         if isinstance(a, dict) and hasattr(a, "__dataclass_fields__"):
@@ -163,7 +166,7 @@ class ValueTracer(CaptureTracer):
         if not torch.overrides.is_tensor_method_or_property(func):
             return self.create_proxy("call_function", func, args, kwargs)
         if name == "__get__":
-            return getattr(args[0], func.__self__.__name__)  # an attribute of a tensor that was written
+            return getattr(args[0], cast("Any", func).__self__.__name__)  # an attribute of a tensor that was written
         if name == "__setitem__":
             return self.create_proxy("call_function", operator.setitem, self._own_copy(args), {})
         if name.endswith("_") and not name.endswith("__"):
@@ -202,7 +205,7 @@ class ValueTracer(CaptureTracer):
         """Whether a tensor among the arguments has been replaced by a copy in the graph."""
         if not self._written:
             return False
-        leaves = torch.utils._pytree.tree_leaves((args, kwargs))
+        leaves = pytree.tree_leaves((args, kwargs))
         return any(isinstance(leaf, torch.Tensor) and id(leaf) in self._written for leaf in leaves)
 
     # What the code asks

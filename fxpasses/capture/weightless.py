@@ -43,7 +43,7 @@ def without_weights(module: nn.Module) -> nn.Module:
         >>> without_weights(linear).weight.device, linear.weight.device
         (device(type='meta'), device(type='cpu'))
     """
-    bare = cast("nn.Module", type(module).__new__(type(module)))
+    bare = type(module).__new__(type(module))
     for name, value in vars(module).items():
         bare.__dict__[name] = _bare_attribute(name, value)
     return bare

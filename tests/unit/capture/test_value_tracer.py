@@ -9,6 +9,7 @@ import threading
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import fx, nn
@@ -135,6 +136,10 @@ def changed_shape(self, x):
     return y + 1 if y.ndim == 3 else y
 
 
+def numpy_number(self, x):
+    return x * np.float64(0.5) + np.arange(3)[1]
+
+
 def named_axes(self, x):
     sizes = collections.namedtuple("Sizes", "batch width")(*x.shape)
     return x.reshape(sizes.width, sizes.batch)
@@ -143,7 +148,7 @@ def named_axes(self, x):
 FORWARDS = [
     branch, rounded_up, length, iteration, unpacking, membership, membership_in_value, class_check, is_tensor,
     item_assignment, factories, own_tensor, written_own_tensor, random_mask, dtype_choice, number_arithmetic, in_place,
-    changed_shape, named_axes,
+    changed_shape, named_axes, numpy_number,
 ]  # fmt: skip
 
 
