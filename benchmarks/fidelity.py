@@ -23,7 +23,7 @@ import sys
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,9 +70,8 @@ def models() -> list[str]:
 
 
 def _parameters(name: str) -> int:
-    with torch.device("cpu" if name.startswith("regnet") else "meta"):
-        model = torchvision.models.get_model(name, weights=None, **_options(name))
-    return sum(parameter.numel() for parameter in model.parameters())
+    weights = next(iter(torchvision.models.get_model_weights(name)))
+    return weights.meta["num_params"]
 
 
 class Wrong:
@@ -250,8 +249,8 @@ def measure(name: str) -> dict[str, Any]:
     return record
 
 
-def table(records: Iterable[dict[str, Any]]) -> str:
-    """Renders the records as a page of Markdown."""
+def table(records: Iterable[dict[str, Any]], missing: Sequence[str] = ()) -> str:
+    """Renders the records as a page of Markdown; `missing` are models that have none."""
     rows = sorted(records, key=lambda record: record["model"])
     modes = ("eval", "train")
     total = {
@@ -264,6 +263,7 @@ def table(records: Iterable[dict[str, Any]]) -> str:
         "# Features that are wrong when all nodes are asked for at once",
         "",
         f"{len(rows)} models, torch {torch.__version__}, torchvision {torchvision.__version__}.",
+        *([f"Not measured yet: {', '.join(missing)}."] if missing else []),
         "Made by `python -m benchmarks.fidelity`; its first lines say what counts as wrong and who says so.",
         "",
         "| | eval: fxpasses | eval: torchvision | train: fxpasses | train: torchvision |",
@@ -304,8 +304,8 @@ def _cell(side: Mapping[str, Any]) -> str:
     )
 
 
-def run_all(names: list[str], records: Path, again: bool) -> list[dict[str, Any]]:
-    """Measures what is not in the file yet, one process a model, and returns all that is in it."""
+def run_all(names: list[str], records: Path, again: bool) -> dict[str, dict[str, Any]]:
+    """Measures what is not in the file yet, one process a model, and returns what is in it, by model."""
     records.parent.mkdir(exist_ok=True)
     if again:
         records.unlink(missing_ok=True)
@@ -324,7 +324,7 @@ def run_all(names: list[str], records: Path, again: bool) -> list[dict[str, Any]
         record = known[name] = json.loads(result.stdout)
         shown = {mode: (_cell(record[mode]["ours"]), _cell(record[mode]["theirs"])) for mode in ("eval", "train")}
         print(f"{position + 1}/{len(names)} {name}: {shown} {record['seconds']} s {record['peak_gib']} GiB", flush=True)
-    return [known[name] for name in names if name in known]
+    return known
 
 
 def _read(records: Path) -> dict[str, dict[str, Any]]:
@@ -342,6 +342,9 @@ def main() -> None:
         "--records", type=Path, default=_HERE.parent / "build" / "fidelity.jsonl", help="the file of JSON lines"
     )
     parser.add_argument("--again", action="store_true", help="forget what was measured before")
+    parser.add_argument(
+        "--table", action="store_true", help="write the table of what was measured, and measure nothing"
+    )
     parser.add_argument("--one", metavar="MODEL", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -350,9 +353,10 @@ def main() -> None:
         print(json.dumps(measure(arguments.one)))
         return
     names = arguments.models or models()
-    records = run_all(names, arguments.records, arguments.again)
-    if not arguments.models and len(records) == len(names):
-        (_HERE / "fidelity.md").write_text(table(records), encoding="utf-8")
+    known = _read(arguments.records) if arguments.table else run_all(names, arguments.records, arguments.again)
+    if not arguments.models:
+        missing = [name for name in names if name not in known]
+        (_HERE / "fidelity.md").write_text(table(known.values(), missing), encoding="utf-8")
 
 
 if __name__ == "__main__":
