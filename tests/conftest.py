@@ -57,7 +57,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leaves out the parts of a sweep that passed before with the same sources."""
-    if config.getoption("--again"):
+    if config.getoption("--again") or not _can_remember(config):
         return
     passed = [item for item in items if item.get_closest_marker("sweep") and _mark_of(item).exists()]
     if passed:
@@ -68,9 +68,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item):
     report = yield
-    if report.when == "call" and report.passed and item.get_closest_marker("sweep"):
+    if report.when == "call" and report.passed and item.get_closest_marker("sweep") and _can_remember(item.config):
         _mark_of(item).touch()
     return report
+
+
+def _can_remember(config: pytest.Config) -> bool:
+    return hasattr(config, "cache")  # not under `-p no:cacheprovider`
 
 
 def _mark_of(item: pytest.Item) -> Path:
