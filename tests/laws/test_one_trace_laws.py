@@ -47,7 +47,9 @@ class Seen(NamedTuple):
 def assert_one_trace_serves_both(model: nn.Module) -> bool:
     """Checks the law for a model; returns whether it applies."""
     both = capture_both(model, CaptureOptions())
-    separate = [Seen.of(NameNodes()(capture_symbolic(model, training=mode)).graph_module) for mode in (True, False)]
+    separate = [
+        Seen.of(NameNodes()(capture_symbolic(model, training=mode, warn=False)).graph_module) for mode in (True, False)
+    ]
     assert [Seen.of(both.train), Seen.of(both.eval)] == separate
     assert (both.train is both.eval) is not bool(both.mode_readers)
     if both.mode_readers:
