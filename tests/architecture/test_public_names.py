@@ -21,9 +21,9 @@ def _public(module: ModuleType) -> set[str]:
 
 
 @pytest.mark.parametrize("package", _PACKAGES)
-def test_all_is_sorted_and_equals_the_public_names(package: str) -> None:
+def test_all_equals_the_public_names(package: str) -> None:
     module = importlib.import_module(package)
-    assert list(module.__all__) == sorted(set(module.__all__))
+    assert len(module.__all__) == len(set(module.__all__))  # that they are sorted is for ruff to see
     imported_for_own_use = {"Any", "import_module"}
     assert _public(module) - imported_for_own_use == set(module.__all__)
     for name in module.__all__:
