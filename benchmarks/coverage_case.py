@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 import time
 import warnings
 from collections.abc import Callable
@@ -181,4 +182,5 @@ def _spread(paths: list[str]) -> list[str]:
 
 def _cause(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {' | '.join(lines[:2])}"[:300]
+    text = f"{type(error).__name__}: {' | '.join(lines[:2])}"
+    return re.sub(r"/[^\"\s]*/site-packages/", "", text)[:300]
