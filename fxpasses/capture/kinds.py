@@ -10,6 +10,7 @@ from torch import fx, nn
 from fxpasses.graph.modules import attribute
 
 _SEVERAL_OUTPUTS = (nn.RNNBase, nn.RNNCellBase, nn.MultiheadAttention, nn.AdaptiveLogSoftmaxWithLoss)
+_LAYERS_OF_TORCHVISION = frozenset({"FrozenBatchNorm2d", "Permute", "SqueezeExcitation", "StochasticDepth"})
 _ARITHMETIC = frozenset(
     {
         operator.add,
@@ -54,10 +55,19 @@ def surely_tensor(node: fx.Node, root: nn.Module) -> bool:
         seen.add(current)
         if current.op == "call_module":
             module = attribute(root, str(current.target))
-            if type(module).__module__.startswith("torch.nn.") and not isinstance(module, _SEVERAL_OUTPUTS):
+            if _returns_one_tensor(module):
                 return True
         elif current.op == "call_function" and current.target in _ONE_TENSOR:
             return True
         elif current.op == "call_function" and current.target in _ARITHMETIC:
             waiting.extend(current.all_input_nodes)  # one tensor among the operands makes the result one
     return False
+
+
+def _returns_one_tensor(module: object) -> bool:
+    while isinstance(module, nn.Sequential) and len(module):
+        module = module[-1]
+    home, name = type(module).__module__, type(module).__name__
+    if home.startswith("torchvision.ops."):
+        return name in _LAYERS_OF_TORCHVISION
+    return home.startswith("torch.nn.") and not isinstance(module, _SEVERAL_OUTPUTS)
