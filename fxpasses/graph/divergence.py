@@ -82,7 +82,7 @@ def values_at_birth(
     recorder = _Recorder(graph_module)
     try:
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)
             recorder.run(*_in_order(graph_module, cloned(tuple(args)), cloned(dict(kwargs or {}))))
     except Exception as error:
         if not any(value is error for value in recorder.values.values()):

@@ -118,9 +118,7 @@ def minimize(
     unknown = [name for name in deltas if name not in DELTAS]
     if unknown:
         raise RequestError(f"no delta is called {unknown[0]!r}; there are {', '.join(DELTAS)}")
-    graph = copy_graph(graph_module.graph)
-    graph.set_codegen(CodeGen())  # one argument a placeholder, and outputs that may be dropped
-    start = Candidate(fx.GraphModule(graph_module, graph), tuple(args))
+    start = _start(graph_module, args)
     search = _Search(fails, True, start, max_queries=max_queries)
     search.wanted = search._verdict(start)
     if not search.wanted:
@@ -129,6 +127,18 @@ def minimize(
     while _one_round(search, [(name, DELTAS[name]) for name in deltas]):
         pass
     return Reduced(search.current.graph_module, search.current.args, search.queries, tuple(search.steps))
+
+
+def _start(graph_module: fx.GraphModule, args: Sequence[Any]) -> Candidate:
+    """A copy that takes exactly one argument a placeholder, so that inputs can come and go."""
+    graph = copy_graph(graph_module.graph)
+    graph.set_codegen(CodeGen())
+    complete = list(args)
+    for index, node in enumerate(node for node in graph.nodes if node.op == "placeholder"):
+        if index >= len(complete) and node.args:
+            complete.append(node.args[0])
+        node.args = ()
+    return Candidate(fx.GraphModule(graph_module, graph), tuple(complete))
 
 
 def _one_round(search: _Search, deltas: Sequence[tuple[str, Delta]]) -> bool:

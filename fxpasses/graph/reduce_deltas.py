@@ -179,16 +179,11 @@ def _as_input(candidate: Candidate, name: str, value: torch.Tensor) -> Candidate
         made = graph.placeholder(f"{name}_value")
     node.replace_all_uses_with(made)
     graph.erase_node(node)
-    args = (*_complete(candidate), value.detach().clone())
+    args = (*candidate.args, value.detach().clone())
     smaller = _finished(candidate, graph, args, keep=dead)
     if smaller is None or len(smaller.operations) >= len(candidate.operations):
         return None
     return _without_unused_inputs(smaller)
-
-
-def _complete(candidate: Candidate) -> tuple[Any, ...]:
-    defaults = [node.args[0] for node in candidate.placeholders[len(candidate.args) :] if node.args]
-    return (*candidate.args, *defaults)
 
 
 def inputs(current: Current, accept: Accept) -> None:
@@ -205,9 +200,9 @@ def inputs(current: Current, accept: Accept) -> None:
 def _without_unused_inputs(candidate: Candidate, only: Sequence[str] = ()) -> Candidate | None:
     graph = copy_graph(candidate.graph_module.graph)
     kept: list[Any] = []
-    values = _complete(candidate)
     removed = False
-    for node, value in zip([node for node in graph.nodes if node.op == "placeholder"], values, strict=False):
+    placeholders = [node for node in graph.nodes if node.op == "placeholder"]
+    for node, value in zip(placeholders, candidate.args, strict=True):
         if not node.users and (not only or node.name in only):
             graph.erase_node(node)
             removed = True

@@ -7,13 +7,13 @@ import linecache
 import sys
 import types
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import fx, nn
 
 # Classes of a generated model are pickled by their module's name, so the latest of these modules stay importable.
 _KEPT_MODULES = 128
@@ -38,6 +38,8 @@ class Case:
     Attributes:
         source: The script.
         features: What the generator put into the model; see `fxpasses.testing.strategies.ALL`.
+        make_graph: Builds the graph that `torch.fx.symbolic_trace` gives for the module, faster than that; a case
+            that was made from its script alone has none.
 
     Example:
         >>> case = Case("""
@@ -54,12 +56,17 @@ class Case:
 
     source: str
     features: frozenset[str] = field(default=frozenset(), compare=False)
+    make_graph: Callable[[], fx.GraphModule] | None = field(default=None, compare=False, repr=False)
 
     def __repr__(self) -> str:
         """The expression that makes the case again."""
         if "'''" in self.source or "\\" in self.source:
             return f"Case({self.source!r})"
         return f"Case('''\n{self.source.strip()}\n''')"
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """Makes hypothesis and IPython show the repr."""
+        printer.text("Case(...)" if cycle else repr(self))
 
     def __eq__(self, other: object) -> bool:
         """Two cases are equal if their scripts are, apart from blank lines at the ends."""
@@ -104,6 +111,7 @@ def _execute(source: str) -> Mapping[str, Any]:
     name = f"fxpasses_case_{hashlib.sha256(source.encode()).hexdigest()[:16]}"
     filename = f"<{name}>"
     module = types.ModuleType(name)
+    module.__file__ = filename  # where inspect looks for the source
     sys.modules[name] = module
     linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
     exec(compile(source, filename, "exec"), module.__dict__)

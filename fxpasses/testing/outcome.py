@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -79,10 +80,11 @@ def run(
     """
     args, kwargs = cloned(tuple(args)), cloned(dict(kwargs))
     with torch.random.fork_rng(devices=[]), _restored(graph_module), in_mode(graph_module, mode):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         try:
             call = _interpreted(graph_module) if interpret else graph_module
-            output = cloned(call(*args, **kwargs))
+            with redirect_stderr(io.StringIO()):  # a graph module prints its code when it raises
+                output = cloned(call(*args, **kwargs))
         except Exception as error:
             output = error
         return Outcome(output, _state(graph_module), (args, dict(kwargs)), torch.get_rng_state())

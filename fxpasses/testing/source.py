@@ -62,14 +62,14 @@ def to_source(
     if isinstance(origin, Case):
         return origin.source.strip() + "\n"
     inputs = [f"args = {_expression(tuple(args))}", f"kwargs = {_expression(dict(kwargs or {}))}"]
-    return "\n".join([*class_source(origin, name, "module"), *inputs, ""])
+    return "\n".join([*class_source(origin, name, "module", "\n".join(inputs)), *inputs, ""])
 
 
-def class_source(graph_module: fx.GraphModule, name: str, variable: str) -> list[str]:
-    """The lines of a script that defines a class and makes an instance of it."""
+def class_source(graph_module: fx.GraphModule, name: str, variable: str, rest: str = "") -> list[str]:
+    """The lines of a script that defines a class and makes an instance of it; `rest` needs its imports too."""
     body = list(_class(graph_module, name))
     made = [f"{variable} = {name}()", *_modes(graph_module, variable)]
-    text = "\n".join([*body, *made])
+    text = "\n".join([*body, *made, rest])
     return [*_imports(graph_module, text), "", "", *body, "", "", *made]
 
 
@@ -114,7 +114,7 @@ def _class(graph_module: fx.GraphModule, name: str) -> Iterator[str]:
         yield f"{INDENT * 2}super().__init__()"
         yield from (INDENT * 2 + line for line in members)
         yield ""
-    yield textwrap.indent(graph_module.code.strip(), INDENT)
+    yield from textwrap.indent(graph_module.code.strip(), INDENT).splitlines()
 
 
 def _members(module: nn.Module, owner: str) -> Iterator[str]:

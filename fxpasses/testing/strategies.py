@@ -7,6 +7,7 @@ and whatever a failing example shrinks to is a model that runs.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from torch import fx, nn
@@ -57,6 +58,11 @@ _swarm = st.one_of(st.just(0), st.integers(0, LARGEST_MASK))
 class _Written(NamedTuple):
     program: Program
     training: bool
+
+    def case(self) -> Case:
+        """The program as a script, and how its graph is built without running that."""
+        source = render(self.program, training=self.training)
+        return Case(source, self.program.features, partial(build_graph, self.program, training=self.training))
 
 
 def _drawn(draw: st.DrawFn, value: Any) -> Any:
@@ -146,7 +152,7 @@ def cases(
     """
     options = {"min_nodes": min_nodes, "max_nodes": max_nodes, "max_depth": max_depth, "max_inputs": max_inputs}
     written = _write(draw, {**options, "ops": ops, "features": features, "outputs": outputs, "modes": modes})
-    return Case(render(written.program, training=written.training), written.program.features)
+    return written.case()
 
 
 def modules(**options: Any) -> st.SearchStrategy[nn.Module]:

@@ -52,12 +52,14 @@ class Subject:
         args: The inputs by position.
         kwargs: The inputs by keyword.
         trace: How a module becomes a graph module.
+        module: The module, if it was made for this subject and need not be copied.
     """
 
-    origin: Case | nn.Module
+    origin: Any
     args: Sequence[Any] = ()
     kwargs: Mapping[str, Any] = field(default_factory=dict[str, Any])
     trace: Trace = fx.symbolic_trace
+    module: nn.Module | None = None
 
     @classmethod
     def of(
@@ -74,18 +76,25 @@ class Subject:
             ArgumentTypeError: It is neither a case nor a module, or its inputs are missing.
         """
         if isinstance(origin, Case):
-            built = origin.build()
-            return cls(origin, built.args, built.kwargs, trace)
+            return cls._of_case(origin, trace)
         if not isinstance(origin, nn.Module):
             raise ArgumentTypeError(f"expected a Case, a GraphModule or a Module, got a {type(origin).__name__}")
         if args is None and kwargs is None and isinstance(origin, fx.GraphModule):
             return cls(origin, (), example_inputs(origin), trace)
         return cls(origin, tuple(args or ()), dict(kwargs or {}), trace)
 
+    @classmethod
+    def _of_case(cls, case: Case, trace: Trace) -> Subject:
+        if case.make_graph is None or trace is not fx.symbolic_trace:
+            built = case.build()
+            return cls(case, built.args, built.kwargs, trace, built.module)
+        graph_module = case.make_graph()
+        return cls(case, (), example_inputs(graph_module), trace, graph_module)
+
     @cached_property
     def before(self) -> fx.GraphModule:
         """The graph module that no pass has seen; a law may run it, and must not change it."""
-        module = self.origin.build().module if isinstance(self.origin, Case) else copy.deepcopy(self.origin)
+        module = copy.deepcopy(self.origin) if self.module is None else self.module
         return module if isinstance(module, fx.GraphModule) else self.trace(module)
 
     def fresh(self) -> fx.GraphModule:

@@ -47,7 +47,7 @@ def build_graph(program: Program, *, training: bool, seed: int = 0) -> fx.GraphM
             return relu
     """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         blueprint = build_modules(program, training=training)
     writer = _Writer(fx.Graph(), blueprint)
     arguments = writer.placeholders(program.inputs, program.root)

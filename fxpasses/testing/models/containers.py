@@ -186,6 +186,8 @@ def _allows(story: Story, name: str, writes: bool) -> bool:
         return False
     if "Dropout" in name and not (story.allows("dropout_module") and story.allows("random")):
         return False
+    if name == "nn.Identity" and not story.allows("identity"):
+        return False
     return "BatchNorm" not in name or story.allows("batch_norm")
 
 
@@ -339,10 +341,10 @@ def close_block(scope: Scope, s: bytes) -> None:
 def _choose_result(scope: Scope, style: int) -> tuple[list[Value], str]:
     """The values that a block returns, and whether as a tensor, a tuple, a dict or a list."""
     latest, first = scope.values[-1], scope.values[0]
-    if style == 5 or len(scope.values) == 1:
-        scope.story.features |= {"identity"} if style == 5 else set()
+    if style == 5 and scope.story.allows("identity"):
+        scope.story.features.add("identity")
         return [first], "tensor"
-    if style < 5:
+    if style <= 5 or len(scope.values) == 1:
         return [latest], "tensor"
     return [scope.values[-2], latest], ("tuple" if style == 6 else "dict")
 

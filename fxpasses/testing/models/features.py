@@ -45,6 +45,8 @@ FEATURES = (
     "identity",
     "integers",
     "size_arithmetic",
+    "repeated_call",
+    "casts",
     "layers",
     "activations",
     "colliding_names",

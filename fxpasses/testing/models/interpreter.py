@@ -196,13 +196,15 @@ def _read_outputs(root: Scope, extra: Sequence[bytes], allowed: Collection[str])
     if not extra or extra[0][0] < 160:
         join_all(root)
     values = [root.values[-1]]
+    extra = extra if root.story.allows("multi_output") else ()
     for (byte,) in extra:
         value = root.find(byte, lambda _value: True) if byte >= 128 else root.find_unused(byte, _not_in(values))
         values += [value] if value is not None else []
     names = [Local(value.name) for value in reversed(values)]
-    forms = [form for form in ("tuple", "dict", "nested") if (form if form != "nested" else "tuple") in allowed]
+    possible = {"tuple": "tuple", "dict": "dict", "nested": "tuple"}
+    forms = [form for form, kind in possible.items() if kind in allowed and root.story.allows(f"{kind}_io")]
     features = root.story.features
-    if (len(names) == 1 and "tensor" in allowed) or not forms:
+    if not forms or (len(names) == 1 and "tensor" in allowed):
         return names[-1]
     if len(names) > 1:
         features.add("multi_output")

@@ -284,11 +284,14 @@ def _of_sigmoid(arguments: tuple[Local, ...], _options: Mapping[str, Any]) -> Ca
     return Call("function", "", (Call("function", "torch.sigmoid", arguments),))
 
 
-RANDOM_OPS = [
+RANDOM_LIKE = [
     OpSpec("torch.rand_like", lambda x: x.is_float, _like(0, 1), effects=RANDOM),
     OpSpec("torch.randn_like", lambda x: x.is_float, _like(-6, 6), effects=RANDOM),
     OpSpec("torch.bernoulli", lambda x: x.is_float, _unit, emit=_of_sigmoid, effects=RANDOM),
     OpSpec("torch.rand_like", lambda x: x.is_float, _like(0, 1), effects=RANDOM),
     OpSpec("Tensor.bernoulli", lambda x: x.is_float, _unit, emit=_of_sigmoid, effects=RANDOM),
+]
+RANDOM_OPS = [
+    *RANDOM_LIKE,
     OpSpec("Tensor.uniform_", lambda x: x.is_float, lambda x: x.within(0, 1), effects=RANDOM_WRITE),
 ]

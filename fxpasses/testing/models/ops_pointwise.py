@@ -199,15 +199,18 @@ POINTWISE = [
     *(spec for spec in _EXPANDED if not spec.effects and not spec.is_module),
     OpSpec("torch.clamp", _number, _clamp, options=_limits),
     OpSpec("Tensor.clamp", _number, _clamp, options=_limits, positional=("min", "max")),
-    OpSpec("Tensor.float", lambda x: x.dtype is not torch.float32, lambda x: x.as_dtype(torch.float32)),
     OpSpec("Tensor.long", lambda x: x.is_float, lambda x: _converted(x, torch.int64)),
     OpSpec("Tensor.bool", lambda x: not x.is_bool, lambda x: _converted(x, torch.bool)),
     OpSpec("torch.logical_not", lambda x: x.is_bool, lambda x: x),
     OpSpec("operator.invert", lambda x: x.is_bool, lambda x: x),
     OpSpec("torch.isnan", _any, lambda x: _converted(x, torch.bool)),
+    _convert(torch.int64),
+]
+CASTS = [
     _convert(torch.float64),
     _convert(torch.float32),
-    _convert(torch.int64),
+    OpSpec("Tensor.double", lambda x: x.dtype is torch.float32, lambda x: x.as_dtype(torch.float64)),
+    OpSpec("Tensor.float", lambda x: x.dtype is not torch.float32, lambda x: x.as_dtype(torch.float32)),
 ]
 IN_PLACE = [
     *(spec for spec in _EXPANDED if "write" in spec.effects and not spec.is_module),

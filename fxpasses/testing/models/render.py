@@ -70,23 +70,32 @@ def render(program: Program, *, training: bool, seed: int = 0) -> str:
     lines.append(f"args = ({', '.join(positional)}{',' if len(positional) == 1 else ''})")
     lines.append(f"kwargs = {{{', '.join(f'{name!r}: {value}' for name, value in named.items())}}}")
     script = "\n".join(lines)
-    return "\n".join([*_imports(body + script), "", "", body, "", "", script, ""])
+    return "\n".join([*_imports(body + script), *_own_imports(blocks), "", "", body, "", "", script, ""])
 
 
 def _imports(text: str) -> list[str]:
-    lines = ["import operator"] if "operator." in text else []
-    lines.append("import torch")
+    lines = ["import torch"]
     if "F." in text:
         lines.append("import torch.nn.functional as F")
-    return [*lines, "from torch import nn", *_own_imports(text)]
+    return [*lines, "from torch import nn"]
 
 
-def _own_imports(text: str) -> list[str]:
-    # A user's own operation is written by its dotted path; its top module is what the script must import.
-    return [line for line in EXTRA_IMPORTS if line.removeprefix("import ") + "." in text]
+def _own_imports(blocks: Sequence[Block]) -> list[str]:
+    """A user's own operations are written by their dotted paths."""
+    targets = {call.target for block in blocks for call in calls_in(block.steps) if call.kind == "function"}
+    modules = {target.rpartition(".")[0] for target in targets} - {"torch", "F"}
+    return [f"import {module}" for module in sorted(modules)]
 
 
-EXTRA_IMPORTS: list[str] = []
+def calls_in(expression: Any) -> Iterator[Call]:
+    """The calls in an expression or in steps, those in arguments included."""
+    if isinstance(expression, Call):
+        yield expression
+    if isinstance(expression, dict):
+        expression = list(expression.values())
+    if isinstance(expression, (tuple, list)):
+        for item in expression:
+            yield from calls_in(item)
 
 
 def _input(value: Any) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Collection
+from functools import partial
 
 from fxpasses.testing.case import Case
+from fxpasses.testing.models.build_graph import build_graph
 from fxpasses.testing.models.features import ALL, EVERYTHING, LARGEST_MASK, disabled_by
 from fxpasses.testing.models.interpreter import INPUT, OUTPUT, STATEMENT, Limits, Spec, interpret
 from fxpasses.testing.models.render import render
@@ -43,4 +45,5 @@ def sample_case(seed: int, *, features: Collection[str] = ALL, limits: Limits | 
     """
     spec = sample_spec(seed, features=features)
     program = interpret(spec, limits)
-    return Case(render(program, training=spec.training), program.features)
+    make_graph = partial(build_graph, program, training=spec.training)
+    return Case(render(program, training=spec.training), program.features, make_graph)

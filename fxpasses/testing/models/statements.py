@@ -9,14 +9,16 @@ import torch
 
 from fxpasses.testing.models import containers, members, writes
 from fxpasses.testing.models.apply import apply, apply_one_of
+from fxpasses.testing.models.features import mask_of
 from fxpasses.testing.models.joins import join
 from fxpasses.testing.models.op_spec import OpSpec
 from fxpasses.testing.models.ops_combine import MANY, NUMBERS, PAIRS
-from fxpasses.testing.models.ops_modules import BATCH_NORM, DROPOUT, IDENTITY, LAYERS, RANDOM_OPS
-from fxpasses.testing.models.ops_pointwise import ACTIVATIONS, POINTWISE
+from fxpasses.testing.models.ops_modules import BATCH_NORM, DROPOUT, IDENTITY, LAYERS, RANDOM_LIKE, RANDOM_OPS
+from fxpasses.testing.models.ops_pointwise import ACTIVATIONS, CASTS, POINTWISE
 from fxpasses.testing.models.ops_reduce import PAIRED_RESULTS, REDUCTIONS
 from fxpasses.testing.models.ops_shape import JOINING, RESHAPING, SPLITTING
 from fxpasses.testing.models.program import Assign, Branch, Call, Local, ModeFlag
+from fxpasses.testing.models.repeats import repeat_call
 from fxpasses.testing.models.scope import Scope
 from fxpasses.testing.models.types import Value
 
@@ -24,11 +26,16 @@ Reader = Callable[[Scope, bytes], object]
 
 
 class Kind(NamedTuple):
-    """One kind of statement: how often it is meant, the feature that turns it off, and how it is read."""
+    """One kind of statement: how often it is meant, the features that it takes, and how it is read."""
 
     weight: int
-    feature: str | None
+    features: str
     read: Reader
+
+    @property
+    def mask(self) -> int:
+        """The bits of its features."""
+        return mask_of(self.features.split())
 
 
 def _table(specs: list[OpSpec], feature: str | None = None) -> Reader:
@@ -146,14 +153,14 @@ def _arm(scope: Scope, value: Value, byte: int, s: bytes) -> Call:
         Call("function", "torch.tanh", (this,)),
         Call("operator", "sub", (this, Local(scope.values[0].name if _same(scope.values[0], value) else value.name))),
     ]
-    if scope.story.allows("dropout_function"):
+    if scope.story.allows("dropout_function") and scope.story.allows("random"):
         arms.append(Call("function", "F.dropout", (this,), {"p": 0.5, "training": True}))
     return arms[byte % len(arms)]
 
 
 def _dead(scope: Scope, s: bytes) -> None:
-    """A pure value that nothing will use."""
-    if apply_one_of(scope, POINTWISE, s):
+    """A value that nothing will use: a pure one, or a draw of a random number, which is missed when it is gone."""
+    if apply_one_of(scope, RANDOM_LIKE if s[3] >= 160 and scope.story.allows("random") else POINTWISE, s):
         scope.values.pop()
         scope.story.features.add("dead_code")
 
@@ -180,26 +187,28 @@ def _identity(scope: Scope, s: bytes) -> None:
 
 # The simplest comes first: a byte shrinks towards zero.
 KINDS = [
-    Kind(22, None, _table(POINTWISE)),
-    Kind(12, None, _table(NUMBERS)),
-    Kind(12, None, _table(PAIRS)),
-    Kind(14, None, _table(MANY)),
+    Kind(22, "", _table(POINTWISE)),
+    Kind(12, "", _table(NUMBERS)),
+    Kind(12, "", _table(PAIRS)),
+    Kind(14, "", _table(MANY)),
     Kind(24, "layers", _table(LAYERS, "layers")),
     Kind(10, "activations", _table(ACTIVATIONS, "activations")),
     Kind(12, "residual", _residual),
-    Kind(20, None, join),
-    Kind(14, None, _table(RESHAPING)),
-    Kind(6, None, _table(REDUCTIONS)),
+    Kind(20, "", join),
+    Kind(14, "", _table(RESHAPING)),
+    Kind(6, "", _table(REDUCTIONS)),
     Kind(5, "paired_result", _table(PAIRED_RESULTS, "paired_result")),
     Kind(7, "concat", _table(JOINING, "concat")),
     Kind(7, "split", _table(SPLITTING, "split")),
-    Kind(4, None, _masked),
+    Kind(4, "", _masked),
+    Kind(12, "repeated_call", repeat_call),
+    Kind(4, "casts", _table(CASTS, "casts")),
     Kind(5, "size_arithmetic", _scale_by_size),
     Kind(7, "keywords", _scale_by_number),
     Kind(9, "batch_norm", _table(BATCH_NORM, "batch_norm")),
-    Kind(6, "dropout_module", _table(DROPOUT, "dropout_module")),
-    Kind(5, "dropout_function", _functional_dropout),
-    Kind(6, "random", _table(RANDOM_OPS)),
+    Kind(6, "dropout_module random", _table(DROPOUT, "dropout_module")),
+    Kind(5, "dropout_function random", _functional_dropout),
+    Kind(8, "random", _table(RANDOM_OPS)),
     Kind(7, "branch", _branch),
     Kind(5, "identity", _identity),
     Kind(5, "dead_code", _dead),
@@ -222,14 +231,14 @@ KINDS = [
     Kind(4, "item_assignment", writes.by_item_assignment),
     Kind(4, "trace_time_random", members.add_constant_noise),
     Kind(4, "trace_time_write", members.count_call),
-    Kind(8, None, _own_operation),
+    Kind(8, "", _own_operation),
     Kind(9, "block", containers.open_block),
     Kind(9, "sequential", containers.open_sequential),
     Kind(7, "module_list", containers.open_module_list),
     Kind(7, "module_dict", containers.open_module_dict),
-    Kind(30, None, containers.close),
+    Kind(30, "", containers.close),
 ]
-_CODES = [kind for kind in KINDS for _ in range(kind.weight)]
+_CODES = [(kind, kind.mask) for kind in KINDS for _ in range(kind.weight)]
 
 
 def kind_of(scope: Scope, s: bytes) -> Kind:
@@ -240,7 +249,7 @@ def kind_of(scope: Scope, s: bytes) -> Kind:
     story = scope.story
     start = s[0] * len(_CODES) >> 8
     for offset in range(len(_CODES)):
-        kind = _CODES[(start + offset) % len(_CODES)]
-        if story.allows(kind.feature) and (kind.read is not _own_operation or story.operations):
+        kind, mask = _CODES[(start + offset) % len(_CODES)]
+        if not mask & story.disabled and (kind.read is not _own_operation or story.operations):
             return kind
     return KINDS[0]

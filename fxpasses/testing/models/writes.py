@@ -36,6 +36,9 @@ def _ensure_writable(scope: Scope, s: bytes, plain: bool = False) -> Value | Non
         return value.type.is_float and scope.is_writable(value) and not (plain and value.type.gradient)
 
     found = scope.find(s[2], suits)
+    if found is not None and s[3] >= 192:
+        # A copy is written, and what it is a copy of is still there.
+        return scope.call(Call("method", "clone", (Local(found.name),)), found.type)
     source = found or scope.find(s[2], lambda value: value.type.is_float)
     if found is not None or source is None:
         return found

@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import random
+
+import pytest
+import torch
+from torch import fx, nn
+
+from fxpasses.errors import RequestError
+from fxpasses.graph.reduce import minimize
+
+
+def _reaches(source, sink):
+    """Whether a value of one function reaches another one."""
+
+    def fails(graph_module: fx.GraphModule, args) -> bool:
+        reached: set[fx.Node] = set()
+        for node in graph_module.graph.nodes:
+            if any(each in reached for each in node.all_input_nodes):
+                if node.target is sink:
+                    return True
+                reached.add(node)
+            if node.target is source:
+                reached.add(node)
+        return False
+
+    return fails
+
+
+def tanh_reaches_sub(size: int) -> fx.GraphModule:
+    """A graph in which each operation depends on the one before, a tanh is at a third and a sub at two thirds."""
+    draw = random.Random(size)
+    graph = fx.Graph()
+    values = [graph.placeholder("x"), graph.placeholder("y")]
+    for index in range(size):
+        if index == size // 3:
+            values.append(graph.call_function(torch.tanh, (values[-1],)))
+        elif index == 2 * size // 3:
+            values.append(graph.call_function(torch.sub, (values[-1], values[0])))
+        elif draw.random() < 0.5:
+            values.append(graph.call_function(draw.choice([torch.relu, torch.sin, torch.cos]), (values[-1],)))
+        else:
+            values.append(graph.call_function(draw.choice([torch.add, torch.mul]), (values[-1], draw.choice(values))))
+    graph.output(values[-1])
+    return fx.GraphModule({}, graph)
+
+
+def _targets(graph_module: fx.GraphModule) -> list[str]:
+    nodes = [node for node in graph_module.graph.nodes if node.op not in ("placeholder", "output")]
+    return [getattr(node.target, "__name__", str(node.target)) for node in nodes]
+
+
+@pytest.mark.parametrize("size", [10, 30, 100, 300])
+def test_a_long_graph_becomes_the_two_operations_that_matter(size: int) -> None:
+    graph_module = tanh_reaches_sub(size)
+    code = graph_module.code
+    reduced = minimize(graph_module, [torch.randn(4, 4), torch.randn(4, 4)], _reaches(torch.tanh, torch.sub))
+    assert _targets(reduced.graph_module) == ["tanh", "sub"]
+    assert len(reduced.graph_module.graph.nodes) <= 5
+    assert reduced.queries <= 100
+    assert [tuple(arg.shape) for arg in reduced.args] in ([(1, 1)], [(1, 1), (1, 1)])
+    assert graph_module.code == code
+
+
+def test_the_reduced_graph_runs_with_the_reduced_inputs() -> None:
+    model = fx.symbolic_trace(nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 6)))
+
+    def fails(graph_module, args) -> bool:
+        calls = [str(node.target) for node in graph_module.graph.nodes if node.op == "call_module"]
+        return "3" in calls and graph_module(*args).shape[-1] > 0
+
+    graph_module, args = minimize(model, [torch.randn(2, 3)], fails)
+    assert _targets(graph_module) == ["3"]
+    assert graph_module(*args).shape == args[0].shape
+
+
+def test_a_predicate_on_values_keeps_shapes_and_values_apart() -> None:
+    def model(x, y):
+        z = torch.cos(x) + y.sum(dim=1, keepdim=True)
+        return {"a": torch.sin(z) * y, "b": torch.sqrt(x - 5), "c": x.view(-1)}
+
+    def fails(graph_module, args) -> bool:
+        output = graph_module(*args)
+        leaves = output.values() if isinstance(output, dict) else output if isinstance(output, tuple) else [output]
+        finite = all(bool(arg.isfinite().all()) for arg in args)
+        return finite and any(bool(leaf.isnan().any()) for leaf in leaves)
+
+    reduced = minimize(fx.symbolic_trace(model), [torch.ones(2, 3), torch.ones(2, 3)], fails)
+    assert _targets(reduced.graph_module)[-1] == "sqrt"
+    assert len(reduced.graph_module.graph.nodes) <= 4
+    assert fails(reduced.graph_module, reduced.args)
+
+
+def test_an_effect_without_a_use_stays_if_it_matters() -> None:
+    def model(x):
+        y = torch.sin(x)
+        z = torch.cos(y)
+        y.add_(1)
+        return torch.exp(y) + z
+
+    def fails(graph_module, args) -> bool:
+        return "add_" in _targets(graph_module)
+
+    reduced = minimize(fx.symbolic_trace(model), [torch.ones(2)], fails)
+    assert _targets(reduced.graph_module) == ["add_"]
+
+
+def test_it_does_not_slide_to_another_failure() -> None:
+    def model(x):
+        return torch.tan(torch.exp(x)) + torch.log(x)
+
+    def fails(graph_module, args) -> str:
+        names = _targets(graph_module)
+        return "first" if "tan" in names else "second" if "log" in names else ""
+
+    assert _targets(minimize(fx.symbolic_trace(model), [torch.ones(1)], fails).graph_module) == ["tan"]
+
+
+def test_inputs_that_are_no_tensors() -> None:
+    def model(tensors, scale=2.0):
+        return torch.relu(torch.sin(tensors["a"]) * scale)
+
+    def fails(graph_module, args) -> bool:
+        graph_module(*args)
+        return "sin" in _targets(graph_module)
+
+    reduced = minimize(fx.symbolic_trace(model), [{"a": torch.ones(2)}], fails)
+    assert "relu" not in _targets(reduced.graph_module)
+    assert "mul" not in _targets(reduced.graph_module)
+
+
+def test_placeholders_cut_what_comes_before() -> None:
+    def model(x):
+        for _ in range(5):
+            x = x.reshape(2, 3).sum(0).repeat(2)
+        return torch.tanh(x)
+
+    def fails(graph_module, args) -> bool:
+        return "tanh" in _targets(graph_module) and graph_module(*args).shape == (6,)
+
+    args = [torch.ones(6)]
+    without = minimize(fx.symbolic_trace(model), args, fails, deltas=["outputs", "placeholders"])
+    assert _targets(without.graph_module) == ["tanh"]
+    assert without.steps[-1][0] == "placeholders"
+
+
+def test_only_the_named_deltas_are_tried() -> None:
+    model = fx.symbolic_trace(lambda x: torch.sin(torch.cos(x)))
+    reduced = minimize(model, [torch.ones(4)], lambda graph_module, args: True, deltas=["shapes"])
+    assert _targets(reduced.graph_module) == ["cos", "sin"]
+    assert reduced.args[0].shape == (1,)
+    assert [name for name, _ in reduced.steps] == ["shapes"]
+
+
+def test_the_number_of_queries_is_bounded() -> None:
+    reduced = minimize(tanh_reaches_sub(100), [torch.ones(1)] * 2, _reaches(torch.tanh, torch.sub), max_queries=5)
+    assert reduced.queries <= 5
+
+
+def test_requests_that_cannot_be_meant() -> None:
+    model = fx.symbolic_trace(lambda x: x + 1)
+    with pytest.raises(RequestError, match="no delta is called 'bypas'"):
+        minimize(model, [torch.ones(1)], lambda *_: True, deltas=["bypas"])
+    with pytest.raises(RequestError, match="does not fail"):
+        minimize(model, [torch.ones(1)], lambda *_: False)
