@@ -65,7 +65,7 @@ def surely_tensor(node: fx.Node, root: nn.Module) -> bool:
 
 
 def _returns_one_tensor(module: object) -> bool:
-    while isinstance(module, nn.Sequential) and len(module):
+    while isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward and len(module):
         module = module[-1]
     home, name = type(module).__module__, type(module).__name__
     if home.startswith("torchvision.ops."):
