@@ -133,7 +133,7 @@ class PipelineSyntaxError(FxpassesError, ValueError):
     """A pipeline's text that cannot be read."""
 
 
-class LawViolation(FxpassesError, AssertionError):
+class LawViolation(FxpassesError, AssertionError):  # noqa: N818 - what it says is that a law was violated
     """Base class of what `fxpasses.testing` raises, one subclass a law."""
 
 
