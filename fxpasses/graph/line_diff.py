@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 
 from fxpasses.graph.spelling import lines_of
 from fxpasses.graph.state import GraphColumns
@@ -50,17 +50,24 @@ def _aligned(before: GraphColumns, after: GraphColumns) -> Iterator[str]:
     new_keys = after.nodes if by_identity else after.name
     old_lines, new_lines = lines_of(before), lines_of(after)
     place = {key: index for index, key in enumerate(old_keys)}
+    kept = place.keys() & set(new_keys)
     done = 0  # how many of the old lines were yielded
     for key, line in zip(new_keys, new_lines, strict=True):
         index = place.get(key, -1)
-        if index < done:
+        stop = index if index >= done else _next_kept(old_keys, kept, done)
+        yield from (f"- {old}" for old in old_lines[done:stop])
+        done = stop
+        if index < stop:
             yield f"+ {line}"
             continue
-        yield from (f"- {old}" for old in old_lines[done:index])
-        done = index + 1
+        done += 1
         if old_lines[index] == line:
             yield f"  {line}"
         else:
             yield f"- {old_lines[index]}"
             yield f"+ {line}"
     yield from (f"- {old}" for old in old_lines[done:])
+
+
+def _next_kept(keys: Sequence[object], kept: Collection[object], start: int) -> int:
+    return next((index for index in range(start, len(keys)) if keys[index] in kept), len(keys))

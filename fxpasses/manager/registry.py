@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import sys
+from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, cast
 
@@ -55,4 +57,10 @@ def providers_of(fact: Fact) -> list[str]:
 
 
 def _registered() -> dict[str, EntryPoint]:
+    return _registered_on(tuple(sys.path))
+
+
+@lru_cache(maxsize=4)
+def _registered_on(_: tuple[str, ...]) -> dict[str, EntryPoint]:
+    # Reads a file of every installed package, so it is done once for each place where packages can be.
     return {entry.name: entry for entry in entry_points(group=ENTRY_POINT_GROUP)}
