@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
-from fxpasses.graph.effects_behaviour import Behaviour, ResultKind, Unknown, argument, flag, key_at, with_out
+from fxpasses.graph.effects_behaviour import Behaviour, ResultKind, argument, flag, key_at, with_out
 from fxpasses.graph.effects_schema import facts_of_name
 
 _DROPOUTS = frozenset(
@@ -100,8 +100,8 @@ def _parameters(function: Callable[..., Any]) -> dict[str, tuple[int, object]]:
 
 def _kind(name: str, function: Callable[..., Any], args: Args, kwargs: Kwargs) -> ResultKind:
     if "max_pool" in name:
-        indices = argument(args, kwargs, 99, "return_indices", False)
-        return "any" if isinstance(indices, Unknown) or indices or len(args) > 5 else "tensor"
+        position = 2 if "adaptive" in name else 4 if "fractional" in name else 6
+        return "tensor" if flag(args, kwargs, position, "return_indices", False) is False else "any"
     return _declared_kind(name, function)
 
 

@@ -11,7 +11,7 @@ import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from types import ModuleType
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import torch
 from torch._ops import OpOverload, OpOverloadPacket
@@ -54,13 +54,6 @@ _CONCATENATIONS = (operator.add, operator.mul, operator.concat)
 _SHAPE_FUNCTIONS = frozenset("is_tensor numel is_floating_point is_complex is_storage is_grad_enabled".split())
 _SAME_MEMORY = frozenset("as_tensor asarray from_numpy frombuffer from_dlpack".split())
 _AMBIENT_WORDS = ("_autocast", "_set_grad_enabled", "record_function", "_inference_mode", "_dual_level")
-
-
-class _Place(NamedTuple):
-    """Where torch keeps a function: the prefix of that place's operators, or the place itself, and the name."""
-
-    prefix: str
-    name: str
 
 
 def behaviour_of_function(target: Callable[..., Any], args: Args, kwargs: Kwargs) -> Behaviour | None:
@@ -119,36 +112,38 @@ def _of_torch(target: Callable[..., Any], args: Args, kwargs: Kwargs) -> Behavio
     place = _places().get(target)
     if place is None:
         return None
-    if place.prefix == "Tensor":
-        return behaviour_of_method(place.name, args, kwargs)
-    if is_in_place_name(place.name) or place.prefix == "init":
-        return in_place(place.name, args, kwargs)
-    if place.prefix == "functional":
-        return behaviour_of_functional(place.name, target, args, kwargs)
-    return _of_torch_name(place, args, kwargs)
+    # Its own name: torch.mm equals torch.dsmm, so that the place may have been found under another one.
+    name = str(getattr(target, "__name__", ""))
+    if place == "Tensor":
+        return behaviour_of_method(name, args, kwargs)
+    if is_in_place_name(name) or place == "init":
+        return in_place(name, args, kwargs)
+    if place == "functional":
+        return behaviour_of_functional(name.lstrip("_"), target, args, kwargs)
+    return _of_torch_name(place, name, args, kwargs)
 
 
-def _of_torch_name(place: _Place, args: Args, kwargs: Kwargs) -> Behaviour | None:
-    if place.name in _SHAPE_FUNCTIONS or place.name.startswith("sym_"):
+def _of_torch_name(prefix: str, name: str, args: Args, kwargs: Kwargs) -> Behaviour | None:
+    if name in _SHAPE_FUNCTIONS or name.lstrip("_").startswith("sym_"):
         return SHAPE_ONLY
-    if place.name in _SAME_MEMORY:
+    if name in _SAME_MEMORY:
         return views(args, kwargs)
-    facts = facts_of_name(place.prefix + place.name.removeprefix(place.prefix))
+    facts = facts_of_name(prefix + name.removeprefix(prefix))
     if facts is None:
-        return FRESH if getattr(torch.functional, place.name, None) is not None else None
+        return FRESH if getattr(torch.functional, name, None) is not None else None
     return with_out(facts.behaviour(args, kwargs), kwargs)
 
 
 @cache
-def _places() -> Mapping[object, _Place]:
-    """Returns where each of torch's functions is kept; the first place counts."""
-    places: dict[object, _Place] = {}
-    for prefix, owner in _owners():
+def _places() -> Mapping[object, str]:
+    """Returns where torch keeps each of its functions: the prefix of that place's operators, or the place's name."""
+    places: dict[object, str] = {}
+    for place, owner in _owners():
         # `vars` of a module, not `dir`: asking torch for each of its names would import what it loads lazily.
         for name in vars(owner) if isinstance(owner, ModuleType) else dir(owner):
             function = getattr(owner, name, None)
             if callable(function) and not isinstance(function, type) and isinstance(function, collections.abc.Hashable):
-                places.setdefault(function, _Place(prefix, name.lstrip("_") if prefix == "functional" else name))
+                places.setdefault(function, place)
     return places
 
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from fxpasses.graph.effects_behaviour import (
+    FRESH,
+    FRESH_NUMERIC,
     FRESH_TENSOR,
     NO_TENSOR,
     SHAPE_ONLY,
@@ -54,6 +56,13 @@ _IN_PLACE_OPERATORS = frozenset(
     "__ilshift__ __irshift__ __imatmul__".split()
 )
 _CONCATENATIONS = frozenset(["__add__", "__radd__", "__mul__", "__rmul__"])
+_ARITHMETIC = frozenset(
+    "sub truediv div floordiv mod pow and or xor lshift rshift matmul eq ne lt le gt ge neg invert abs contains".split()
+)
+_NUMBERS = frozenset("bool int long float complex index hash repr str format nonzero sizeof class".split())
+
+_WITHOUT_SCHEMA = frozenset("unique lu new to_sparse_coo item tolist".split())
+"""Methods that are written in Python, and make something new."""
 
 
 def is_in_place_name(name: str) -> bool:
@@ -82,12 +91,12 @@ def behaviour_of_method(name: str, args: Sequence[object], kwargs: Mapping[str, 
         return special
     if is_in_place_name(name):
         return in_place(name, args, kwargs)
+    if name.startswith("__"):
+        return _special_method(name, args, kwargs)
     facts = facts_of_name(name) if hasattr(torch.Tensor, name) else None
     if facts is not None:
         return with_out(facts.behaviour(args, kwargs), kwargs)
-    if name.startswith("new_"):
-        return FRESH_TENSOR
-    return _special_method(name, args, kwargs)
+    return FRESH if name in _WITHOUT_SCHEMA or name.startswith("new_") else None
 
 
 def in_place(name: str, args: Sequence[object], kwargs: Mapping[str, object]) -> Behaviour:
@@ -145,11 +154,14 @@ def _container(name: str, args: Sequence[object], kwargs: Mapping[str, object]) 
 
 def _special_method(name: str, args: Sequence[object], kwargs: Mapping[str, object]) -> Behaviour | None:
     if name == "__getitem__":
-        return Behaviour(returns=frozenset([0]))
+        return Behaviour(returns=frozenset([0]), kind="item")
     if name == "__setitem__":
         return stores_item(args)
+    if name == "__pos__":
+        return Behaviour(returns=frozenset([0]), kind="first")
     if name in _CONCATENATIONS:
         return concatenates(args, kwargs)
-    if name in ("item", "tolist", "__bool__", "__int__", "__float__", "__index__", "__hash__", "__repr__", "__str__"):
-        return NO_TENSOR
-    return None
+    operation = name.strip("_")
+    if operation in _ARITHMETIC or operation.removeprefix("r") in _ARITHMETIC:
+        return FRESH_NUMERIC
+    return NO_TENSOR if operation in _NUMBERS else None

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch._ops import OpOverload, OpOverloadPacket
 
-from fxpasses.graph.effects_behaviour import Behaviour, Key, Kind, all_keys, flag, key_at
+from fxpasses.graph.effects_behaviour import FRESH, Behaviour, Key, Kind, all_keys, flag, key_at
 
 _RETURNS_ITS_FIRST = frozenset(
     "alpha_dropout conj_physical channel_shuffle dropout feature_alpha_dropout feature_dropout native_channel_shuffle "
@@ -50,6 +50,8 @@ class SchemaFacts:
 
     def behaviour(self, args: Sequence[object], kwargs: Mapping[str, object]) -> Behaviour:
         """Says what the call of the operator with these arguments may do."""
+        if self.name == "nonzero" and (len(args) > 1 or "as_tuple" in kwargs):
+            return FRESH  # the tuple is made in Python, and no overload tells of it
         if self.name in _RETURNS_ANY:
             return Behaviour(returns=all_keys(args, kwargs), kind=self.kind)
         if not (self.writes or self.returns or self.name in _RUNNING_STATISTICS):
@@ -92,7 +94,10 @@ def facts_of_name(name: str) -> SchemaFacts | None:
 def facts_of_packet(packet: OpOverloadPacket) -> SchemaFacts | None:
     """Returns what holds of some overload of an operator that has to do with tensors; None if there is none."""
     overloads = [cast("OpOverload", getattr(packet, name)) for name in packet.overloads()]
-    facts = [facts_of_overload(overload) for overload in overloads if _concerns_tensors(overload._schema)]
+    overloads = [overload for overload in overloads if _concerns_tensors(overload._schema)]
+    # Python's list methods share names with operators: `sort` sorts a tensor into a new one, and a list in place.
+    on_tensors = [overload for overload in overloads if not _first_type(overload).startswith("List")]
+    facts = [facts_of_overload(overload) for overload in on_tensors or overloads]
     if not facts:
         return None
     same_kind = all(each.kind == facts[0].kind for each in facts)
@@ -161,6 +166,11 @@ def _concerns_tensors(schema: Any) -> bool:
     if any(argument.is_out for argument in schema.arguments):
         return False
     return any("Tensor" in str(each.type) for each in (*schema.arguments, *schema.returns))
+
+
+def _first_type(overload: OpOverload) -> str:
+    arguments: Any = overload._schema.arguments
+    return str(arguments[0].type) if arguments else ""
 
 
 def _kind(types: Sequence[str]) -> Kind:
