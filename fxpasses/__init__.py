@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         get_graph_node_names,
         matching_state_dict,
     )
+    from fxpasses.graph.verify import verify
     from fxpasses.manager import Pass, PassManager, PassResult
     from fxpasses.passes.collapse_leaves import CollapseLeaves
     from fxpasses.passes.diff_modes import DiffModes, ModeDiff
@@ -46,6 +47,7 @@ __all__ = [
     "create_feature_extractor",
     "get_graph_node_names",
     "matching_state_dict",
+    "verify",
 ]
 
 # The same names as above, by the module that a first use imports.
@@ -61,6 +63,7 @@ _HOMES = {
         "get_graph_node_names",
         "matching_state_dict",
     ],
+    "fxpasses.graph.verify": ["verify"],
     "fxpasses.manager": ["Pass", "PassManager", "PassResult"],
     "fxpasses.passes.collapse_leaves": ["CollapseLeaves"],
     "fxpasses.passes.diff_modes": ["DiffModes", "ModeDiff"],

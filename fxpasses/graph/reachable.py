@@ -10,6 +10,7 @@ from __future__ import annotations
 import keyword
 import re
 import unicodedata
+from typing import Any, cast
 
 from torch import fx, nn
 
@@ -80,7 +81,7 @@ def _spelled(name: str) -> str:
 
 def _moved(container: nn.Module, name: str) -> str:
     """Gives an entry of `container` a name that can be spelled; entries keep their order."""
-    for entries in (container._modules, container._parameters, container._buffers):
+    for entries in cast("list[dict[str, Any]]", [container._modules, container._parameters, container._buffers]):
         if name in entries:
             spelled = _spelled(name)
             while entries.get(spelled, entries[name]) is not entries[name] or hasattr(type(container), spelled):
