@@ -21,8 +21,7 @@ from torch import fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 from torchvision.models import mobilenet_v3_small, resnet18, swin_t
 
-from fxpasses.manager import Pass, PassManager
-from fxpasses.manager.blame import blame
+from fxpasses.manager import Pass, PassManager, blame
 
 Case = tuple[Callable[[], nn.Module], Pass]
 

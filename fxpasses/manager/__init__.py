@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fxpasses.manager.audit_meta import AuditMeta, MetaLoss
+from fxpasses.manager.blaming import Blame, blame
 from fxpasses.manager.claims import CheckClaims
 from fxpasses.manager.contract import ALL_FACTS, Pass, PassLike, PassResult
 from fxpasses.manager.dump_graphs import DumpGraphs, PrintChanges
@@ -21,6 +22,7 @@ from fxpasses.manager.verify_values import VerifyValues
 __all__ = [
     "ALL_FACTS",
     "AuditMeta",
+    "Blame",
     "Cause",
     "CheckClaims",
     "DumpGraphs",
@@ -40,6 +42,7 @@ __all__ = [
     "StopAfter",
     "VerifyStructure",
     "VerifyValues",
+    "blame",
     "pass_name",
     "registered_names",
 ]
