@@ -239,4 +239,3 @@ def test_a_graph_of_a_hundred_thousand_nodes_is_no_trouble() -> None:
     effects = analyze_effects(graph_module)
     live = live_nodes(graph_module.graph, [graph_module.graph.output_node()], effects)
     assert len(live) == 100_002
-
