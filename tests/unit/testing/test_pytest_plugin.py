@@ -27,7 +27,18 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     folder = tmp_path_factory.mktemp("plugin")
     (folder / "test_it.py").write_text(TEST)
     (folder / "conftest.py").write_text("")
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "fxpasses.testing.pytest_plugin", "--rootdir", str(folder)]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:fxpasses",
+        "-p",
+        "fxpasses.testing.pytest_plugin",
+        "--rootdir",
+        str(folder),
+    ]
     command += ["--fxpasses-profile", "quick", "--fxpasses-save-repro", str(folder / "repro"), "test_it.py"]
     root = Path(__file__).parents[3]
     path = f"{root}:{root / 'tests'}"
