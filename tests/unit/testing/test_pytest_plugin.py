@@ -33,8 +33,6 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
         "pytest",
         "-q",
         "-p",
-        "no:fxpasses",
-        "-p",
         "fxpasses.testing.pytest_plugin",
         "--rootdir",
         str(folder),
