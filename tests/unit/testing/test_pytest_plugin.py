@@ -41,7 +41,12 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     root = Path(__file__).parents[3]
     path = f"{root}:{root / 'tests'}"
     done = subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, check=False, env={"PYTHONPATH": path, "PATH": ""}
+        command,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PYTHONPATH": path, "PATH": "", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
     )
     return done.stdout + done.stderr, folder
 
