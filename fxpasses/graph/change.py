@@ -5,8 +5,8 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import pairwise
-from operator import attrgetter
+from itertools import compress, count, pairwise
+from operator import attrgetter, is_, is_not
 from typing import Any, cast
 
 import torch
@@ -81,10 +81,11 @@ def compare(before: GraphState, after: GraphState) -> GraphChange:
 
 def _compare_graphs(before: GraphColumns, after: GraphColumns) -> GraphChange:
     by_identity = before.graph is after.graph
+    old_rows, new_rows = _suspects(before, after) if by_identity else (before.rows(), after.rows())
     key = attrgetter("node" if by_identity else "name")
-    old: dict[object, NodeRow] = {key(row): row for row in before.rows()}
-    new: dict[object, NodeRow] = {key(row): row for row in after.rows()}
-    same_node = _identical if by_identity else _same_name(before, after)
+    old: dict[object, NodeRow] = {key(row): row for row in old_rows}
+    new: dict[object, NodeRow] = {key(row): row for row in new_rows}
+    same_node = is_ if by_identity else _same_name(before, after)
     edits = {row.node: _edited(old[each], row, same_node) for each, row in new.items() if each in old}
     removed = {row.node: None for each, row in old.items() if each not in new}
     return GraphChange(
@@ -95,6 +96,35 @@ def _compare_graphs(before: GraphColumns, after: GraphColumns) -> GraphChange:
         _moved(old, new),
         other=() if not by_identity or before.codegen is after.codegen else ("code generator",),
     )
+
+
+def _suspects(before: GraphColumns, after: GraphColumns) -> tuple[Iterator[NodeRow], Iterator[NodeRow]]:
+    """Returns the rows of two states of one graph that may differ, in order; most graphs change in few places.
+
+    Left out are nodes in the part at the beginning, or at the end, that has the same nodes in the same order, unless
+    one of their fields is another object.
+    """
+    start = _common(before.nodes, after.nodes)
+    stop = min(_common(before.nodes[::-1], after.nodes[::-1]), len(before.nodes) - start, len(after.nodes) - start)
+    head, tail = _set_anew(before, after, 0, start), _set_anew(before, after, -stop, None) if stop else []
+    shift, end = len(after.nodes) - len(before.nodes), len(before.nodes) - stop
+    indices = [*head, *range(start, end), *(end + index for index in tail)]
+    moved_indices = [*head, *range(start, end + shift), *(end + shift + index for index in tail)]
+    return map(before.row, indices), map(after.row, moved_indices)
+
+
+def _common(first: list[fx.Node], second: list[fx.Node]) -> int:
+    """Returns the length of the longest common beginning."""
+    same = [*map(is_, first, second), False]
+    return same.index(False)
+
+
+def _set_anew(before: GraphColumns, after: GraphColumns, start: int, stop: int | None) -> list[int]:
+    """Returns the indices, from `start` on, where a field is another object; the nodes there are the same."""
+    found: set[int] = set()
+    for old, new in zip(before.fields, after.fields, strict=True):
+        found.update(compress(count(), map(is_not, old[start:stop], new[start:stop])))
+    return sorted(found)
 
 
 def _edited(old: NodeRow, new: NodeRow, same_node: Callable[[fx.Node, fx.Node], bool]) -> tuple[str, ...]:
@@ -190,10 +220,6 @@ def _equal(before: object, after: object) -> bool:
 
 def _parts(value: slice) -> tuple[object, object, object]:
     return (value.start, value.stop, value.step)
-
-
-def _identical(before: fx.Node, after: fx.Node) -> bool:
-    return before is after
 
 
 def _same_name(before: GraphColumns, after: GraphColumns) -> Callable[[fx.Node, fx.Node], bool]:

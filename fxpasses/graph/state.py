@@ -48,9 +48,18 @@ class GraphColumns(NamedTuple):
             nodes == self.nodes
             and self.graph._codegen is self.codegen
             and all(
-                all(map(is_, column, map(getter, nodes))) for column, getter in zip(self[3:], _getters, strict=True)
+                all(map(is_, column, map(getter, nodes))) for column, getter in zip(self.fields, _getters, strict=True)
             )
         )
+
+    @property
+    def fields(self) -> tuple[list[Any], ...]:
+        """One list a field, in the order of `FIELDS`."""
+        return self[3:]
+
+    def row(self, index: int) -> NodeRow:
+        """Returns one node with its fields as they were."""
+        return NodeRow(self.nodes[index], *(column[index] for column in self.fields))
 
     def rows(self) -> Iterator[NodeRow]:
         """Yields each node with its fields as they were."""

@@ -506,3 +506,10 @@ def remove_relu_before_tanh(graph_module: fx.GraphModule) -> None:
     for node in _calls(graph_module, "relu"):
         if any(user in _calls(graph_module, "tanh", "add", "mul") for user in node.users):
             _remove(node, node.all_input_nodes[0])
+
+
+def name_by_a_set_of_strings(graph_module: fx.GraphModule) -> None:
+    """Gives names in an order that depends on the hashes of strings: the same within a process, not between two."""
+    nodes = {node.name: node for node in graph_module.graph.nodes if node.op.startswith("call")}
+    for index, name in enumerate(set(nodes)):
+        nodes[name].name = f"step_{index}"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import builtins
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import fx, nn
@@ -54,6 +54,20 @@ def build_graph(program: Program, *, training: bool, seed: int = 0) -> fx.GraphM
     result = writer.run(program.root, blueprint.root, arguments)
     writer.graph.output(result)
     return fx.GraphModule(blueprint.root, writer.graph, class_name=program.root.name)
+
+
+class _Buffer(NamedTuple):
+    path: str
+
+
+def _map_buffers(value: Any, read: Callable[[str], fx.Node]) -> Any:
+    if isinstance(value, _Buffer):
+        return read(value.path)
+    if isinstance(value, dict):
+        return {key: _map_buffers(item, read) for key, item in value.items()}
+    if type(value) in (tuple, list):
+        return type(value)(_map_buffers(item, read) for item in value)
+    return value
 
 
 @dataclass
@@ -171,13 +185,13 @@ class _Writer:
         del self.stack[key]
         return result
 
-    def attribute(self, module: nn.Module, path: str) -> fx.Node:
-        """The parameter of a module, read once a graph, or a buffer, read at each use."""
+    def attribute(self, module: nn.Module, path: str) -> fx.Node | _Buffer:
+        """The parameter of a module, read once a graph, or a buffer, read where it is used."""
         owner, _, name = path.rpartition(".")
         tensor = getattr(module.get_submodule(owner), name)
         full = self.blueprint.tensors[tensor]
         if not isinstance(tensor, nn.Parameter):
-            return self.emit("get_attr", full)
+            return _Buffer(full)
         if full not in self.parameters:
             self.parameters[full] = self.emit("get_attr", full)
         return self.parameters[full]
@@ -186,7 +200,9 @@ class _Writer:
         self, op: str, target: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> fx.Node:
         """Add a node inside of the modules that are being called."""
-        node = self.graph.create_node(op, target, args, dict(kwargs or {}))
+        # A tracer sees a buffer only when it is an argument, after the other arguments were computed.
+        args, keywords = _map_buffers((args, dict(kwargs or {})), lambda path: self.emit("get_attr", path))
+        node = self.graph.create_node(op, target, args, keywords)
         if self.stack:
             node.meta["nn_module_stack"] = dict(self.stack)
         return node

@@ -75,7 +75,7 @@ def interpret(spec: Spec, limits: Limits | None = None) -> Program:
     story = Story(spec.disabled, limits.max_nodes, limits.max_depth, limits.operations)
     root = Scope(story, Block("Model"), 0)
     story.stack.append(root)
-    inputs = _read_inputs(root, [*spec.inputs, bytes(INPUT)][: max(1, min(limits.max_inputs, len(spec.inputs)))])
+    story.inputs = _read_inputs(root, [*spec.inputs, bytes(INPUT)][: max(1, min(limits.max_inputs, len(spec.inputs)))])
     for statement in spec.statements:
         if story.nodes >= limits.max_nodes:
             break
@@ -83,7 +83,7 @@ def interpret(spec: Spec, limits: Limits | None = None) -> Program:
     containers.close_all(story)
     _fill_up(root, limits.min_nodes)
     root.block.result = _read_outputs(root, spec.outputs, limits.outputs)
-    return Program([*story.blocks, root.block], inputs, frozenset(story.features), story.frozen)
+    return Program([*story.blocks, root.block], story.inputs, frozenset(story.features), story.frozen)
 
 
 def read(story: Story, s: bytes) -> None:
@@ -116,13 +116,6 @@ def _read_inputs(root: Scope, spec: Sequence[bytes]) -> list[Input]:
     inputs = [_read_input(root, s) for s in spec]
     if len(inputs) > 1:
         root.story.features.add("multi_input")
-    # Parameters with a default come last: torch.fx writes keyword-only ones as plain ones, where the order matters.
-    parameters = sorted(root.block.parameters, key=lambda parameter: parameter.default is not None)
-    named = any(parameter.keyword_only for parameter in parameters)
-    root.block.parameters = [
-        parameter._replace(keyword_only=True) if named and parameter.default is not None else parameter
-        for parameter in parameters
-    ]
     return inputs
 
 
@@ -136,10 +129,8 @@ def _read_input(root: Scope, s: bytes) -> Input:
         return _structured(root, name, s, {"left": 0, "right": 1})
     if form == 14 and story.allows("tuple_io"):
         return _structured(root, name, s, (0, 1))
-    if form in (12, 13) and taken and story.allows("keywords"):
-        return _number(root, name, form == 13)
     kind = _input_type(story, s, s[1])
-    keyword_only = form == 11 and bool(taken) and story.allows("keywords")
+    keyword_only = form in (11, 12) and bool(taken) and story.allows("keywords")
     root.block.parameters.append(Parameter(name, keyword_only=keyword_only))
     if keyword_only:
         story.features.add("keywords")
@@ -179,13 +170,6 @@ def _structured(root: Scope, name: str, s: bytes, parts: Any) -> Input:
         sources.append(TensorSource(kind, story.next_phase()))
     whole = dict(zip(parts, sources, strict=True)) if isinstance(parts, dict) else tuple(sources)
     return Input(name, whole)
-
-
-def _number(root: Scope, name: str, given: bool) -> Input:
-    root.block.parameters.append(Parameter(name, default=0.5, keyword_only=given and len(name) % 2 == 0))
-    root.numbers.append(name)
-    root.story.features.add("keywords")
-    return Input(name, 2.0 if given else None, by_keyword=True)
 
 
 def _not_in(values: list[Value]) -> Callable[[Value], bool]:

@@ -8,7 +8,19 @@ from typing import Any, NamedTuple
 
 from fxpasses.testing.models.features import is_off
 from fxpasses.testing.models.op_spec import OpSpec, Types
-from fxpasses.testing.models.program import Alias, Assign, Attribute, Block, Call, Child, Constructor, Local, Loop, Step
+from fxpasses.testing.models.program import (
+    Alias,
+    Assign,
+    Attribute,
+    Block,
+    Call,
+    Child,
+    Constructor,
+    Input,
+    Local,
+    Loop,
+    Step,
+)
 from fxpasses.testing.models.types import TensorType, Value, is_reasonable
 
 # Names that a naming scheme confuses: suffixed, joined by an underscore, a number, an operation's, an input's.
@@ -69,6 +81,7 @@ class Story:
     locked: set[int] = field(default_factory=set[int])
     frozen: list[str] = field(default_factory=list[str])
     stack: list[Any] = field(default_factory=list[Any])
+    inputs: list[Input] = field(default_factory=list[Input])
     roots: int = 0
     nodes: int = 0
     phase: int = 0

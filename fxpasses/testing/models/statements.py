@@ -17,7 +17,7 @@ from fxpasses.testing.models.ops_modules import BATCH_NORM, DROPOUT, IDENTITY, L
 from fxpasses.testing.models.ops_pointwise import ACTIVATIONS, CASTS, POINTWISE
 from fxpasses.testing.models.ops_reduce import PAIRED_RESULTS, REDUCTIONS
 from fxpasses.testing.models.ops_shape import JOINING, RESHAPING, SPLITTING
-from fxpasses.testing.models.program import Assign, Branch, Call, Local, ModeFlag
+from fxpasses.testing.models.program import Assign, Branch, Call, Input, Local, ModeFlag, Parameter
 from fxpasses.testing.models.repeats import repeat_call
 from fxpasses.testing.models.scope import Scope
 from fxpasses.testing.models.types import Value
@@ -118,12 +118,25 @@ def _functional_dropout(scope: Scope, s: bytes) -> None:
 def _scale_by_number(scope: Scope, s: bytes) -> None:
     """Use a number that the caller may give by keyword: `h * scale`."""
     value = scope.find(s[2], lambda value: value.type.is_float)
+    if not scope.numbers and scope.depth == 0:
+        _add_number(scope, given=s[5] % 2 == 1)
     if value is None or not scope.numbers:
         return
     number = scope.numbers[s[3] % len(scope.numbers)]
     name = ("mul", "add", "sub")[s[4] % 3]
     bound = 2 * value.type.bound + 2
     scope.call(Call("operator", name, (Local(value.name), Local(number))), value.type.within(-bound, bound))
+
+
+def _add_number(scope: Scope, given: bool) -> None:
+    """One more parameter of the model, with a default, that is given by keyword or left out."""
+    taken = {parameter.name for parameter in scope.block.parameters}
+    name = next(name for name in ("scale", "alpha", "beta", "gamma") if name not in taken)
+    named = any(parameter.keyword_only for parameter in scope.block.parameters)
+    scope.block.parameters.append(Parameter(name, default=0.5, keyword_only=named or given))
+    scope.story.inputs.append(Input(name, 2.0 if given else None, by_keyword=True))
+    scope.numbers.append(name)
+    scope.story.features.add("keywords")
 
 
 def _branch(scope: Scope, s: bytes) -> None:
@@ -223,9 +236,9 @@ KINDS = [
     Kind(20, "block_reuse", members.call_block_again),
     Kind(6, "inplace_method", writes.by_method),
     Kind(6, "inplace_function", writes.by_function),
-    Kind(6, "inplace_flag", writes.by_flag),
+    Kind(9, "inplace_flag", writes.by_flag),
     Kind(6, "inplace_module", writes.by_module),
-    Kind(6, "inplace_out", writes.by_out),
+    Kind(8, "inplace_out", writes.by_out),
     Kind(7, "view_write", writes.through_view),
     Kind(4, "augmented_assignment", writes.by_augmented_assignment),
     Kind(4, "item_assignment", writes.by_item_assignment),

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import settings
 from planted.right_passes import RIGHT
 from planted.wrong_passes import PLANTED
-from torch import fx
 
 from fxpasses import testing as fxt
 from fxpasses.passes.name_nodes import NameNodes
@@ -84,11 +83,3 @@ def test_hypothesis_is_asked_for_where_it_is_missing() -> None:
     )
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-
-
-def name_by_a_set_of_strings(graph_module: fx.GraphModule) -> None:
-    for index, name in enumerate({node.name for node in graph_module.graph.nodes}):
-        node = next(node for node in graph_module.graph.nodes if node.name == name)
-        node.meta["custom"] = index
-        if node.op.startswith("call"):
-            node.name = f"step_{index}"
