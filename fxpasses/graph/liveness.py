@@ -8,7 +8,7 @@ from typing import Literal
 from torch import fx
 
 from fxpasses.graph.effects import Effects
-from fxpasses.graph.effects_storages import NOWHERE
+from fxpasses.graph.effects.storages import NOWHERE
 
 StateWrites = Literal["observed", "keep", "drop"]
 RandomDraws = Literal["free", "keep"]

@@ -9,7 +9,7 @@ from torch import fx
 from fxpasses.errors import VerificationError
 from fxpasses.graph.state import GraphState
 from fxpasses.graph.verify import Verifier, describe, problems
-from fxpasses.graph.verify_structure import user_problems
+from fxpasses.graph.verify.structure import user_problems
 from fxpasses.manager.instrument import Instrument, Step
 
 _users_of = attrgetter("users")

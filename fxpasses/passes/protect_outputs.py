@@ -10,8 +10,8 @@ from torch import fx
 
 from fxpasses.graph.analyses import effects_of
 from fxpasses.graph.effects import Effects
-from fxpasses.graph.effects_copies import insert_copy
-from fxpasses.graph.effects_storages import NOWHERE
+from fxpasses.graph.effects.copies import insert_copy
+from fxpasses.graph.effects.storages import NOWHERE
 from fxpasses.graph.facts import CALLS, NAMES, Fact
 from fxpasses.manager import Pass, PassResult
 from fxpasses.manager.contract import OutputsClaim

@@ -13,7 +13,7 @@ from fxpasses.graph.analyses import effects_of
 from fxpasses.graph.calls import leaves, map_structure
 from fxpasses.graph.edit import insert_after
 from fxpasses.graph.effects import Effects
-from fxpasses.graph.effects_moments import value_after
+from fxpasses.graph.effects.moments import value_after
 from fxpasses.graph.facts import NAMES, Fact
 from fxpasses.graph.liveness import live_nodes
 from fxpasses.graph.meta import set_capture_record, set_name

@@ -12,7 +12,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional
 
 from fxpasses.graph.effects import analyze_effects
-from fxpasses.graph.effects_moments import value_after
+from fxpasses.graph.effects.moments import value_after
 from fxpasses.graph.liveness import RandomDraws, StateWrites, live_nodes
 
 

@@ -18,7 +18,7 @@ from torchvision.models.feature_extraction import NodePathTracer
 
 from fxpasses.errors import UnselectableValueError
 from fxpasses.graph.effects import analyze_effects
-from fxpasses.graph.effects_copies import clone_each, clone_value
+from fxpasses.graph.effects.copies import clone_each, clone_value
 from fxpasses.graph.meta import qualified_name, set_name
 from fxpasses.passes.protect_outputs import ProtectOutputs, overwritten_outputs, protect_outputs
 

@@ -15,8 +15,8 @@ from torchvision import ops
 from torchvision.models import resnet, swin_transformer
 from torchvision.models.video import mvit
 
-from fxpasses.graph.effects_behaviour import STATE, Behaviour, Kind
-from fxpasses.graph.effects_source import behaviour_from_source
+from fxpasses.graph.effects.behaviour import STATE, Behaviour, Kind
+from fxpasses.graph.effects.source.summary import behaviour_from_source
 
 _GRAPH = fx.Graph()
 _A, _B, _C = (_GRAPH.placeholder(name) for name in "abc")
@@ -334,7 +334,7 @@ def test_what_cannot_be_read_may_do_anything(make: Callable[[], Any]) -> None:
 
 
 def test_source_that_a_graph_holds_is_read_once_for_all_equal_calls(monkeypatch: pytest.MonkeyPatch) -> None:
-    from fxpasses.graph import effects
+    from fxpasses.graph.effects import analysis
 
     read: list[object] = []
 
@@ -342,11 +342,11 @@ def test_source_that_a_graph_holds_is_read_once_for_all_equal_calls(monkeypatch:
         read.append(args[0])
         return behaviour_from_source(*args)
 
-    monkeypatch.setattr(effects, "behaviour_from_source", counting)
+    monkeypatch.setattr(analysis, "behaviour_from_source", counting)
     graph = fx.Graph()
     value = graph.placeholder("x", type_expr=Tensor)
     for _ in range(5):
         value = graph.call_function(_rebinds, (value, value))
     graph.output(value)
-    effects.analyze_effects(fx.GraphModule(nn.Module(), graph))
+    analysis.analyze_effects(fx.GraphModule(nn.Module(), graph))
     assert read == [_rebinds]

@@ -17,9 +17,9 @@ from torch.nn.utils.stateless import _reparametrize_module
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from fxpasses.graph.effects_behaviour import Kind
-from fxpasses.graph.effects_schema import written_arguments
-from fxpasses.graph.effects_storages import NOWHERE, Storages, StorageTable
+from fxpasses.graph.effects.behaviour import Kind
+from fxpasses.graph.effects.schema import written_arguments
+from fxpasses.graph.effects.storages import NOWHERE, Storages, StorageTable
 from fxpasses.graph.snapshot import ModuleSnapshot
 
 _NUMBERS = (bool, int, float, complex, torch.SymInt, torch.SymFloat, torch.SymBool)

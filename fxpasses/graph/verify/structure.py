@@ -13,7 +13,7 @@ from operator import attrgetter
 from torch import fx
 
 from fxpasses.graph.state import GraphColumns
-from fxpasses.graph.verify_problem import Problem
+from fxpasses.graph.verify.problem import Problem
 
 _OPS = frozenset({"placeholder", "call_method", "call_module", "call_function", "get_attr", "output"})
 _op_of = attrgetter("op")

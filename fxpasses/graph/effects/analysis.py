@@ -18,14 +18,14 @@ from typing import Any, cast
 import torch
 from torch import fx, nn
 
-from fxpasses.graph.effects_behaviour import NO_CONTAINER, STATE, Behaviour, Key, Kind, opaque
-from fxpasses.graph.effects_exact import Observed, observe
-from fxpasses.graph.effects_functions import behaviour_of_function
-from fxpasses.graph.effects_kinds import kind_by_use, kind_of_result, may_concatenate
-from fxpasses.graph.effects_methods import behaviour_of_method
-from fxpasses.graph.effects_modules import behaviour_of_module
-from fxpasses.graph.effects_source import behaviour_from_source
-from fxpasses.graph.effects_storages import NOWHERE, Storages, StorageTable, storage_key
+from fxpasses.graph.effects.behaviour import NO_CONTAINER, STATE, Behaviour, Key, Kind, opaque
+from fxpasses.graph.effects.exact import Observed, observe
+from fxpasses.graph.effects.functions import behaviour_of_function
+from fxpasses.graph.effects.kinds import kind_by_use, kind_of_result, may_concatenate
+from fxpasses.graph.effects.methods import behaviour_of_method
+from fxpasses.graph.effects.modules import behaviour_of_module
+from fxpasses.graph.effects.source.summary import behaviour_from_source
+from fxpasses.graph.effects.storages import NOWHERE, Storages, StorageTable, storage_key
 
 _NODES = frozenset[fx.Node]()
 

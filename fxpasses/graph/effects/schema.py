@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch._ops import OpOverload, OpOverloadPacket
 
-from fxpasses.graph.effects_behaviour import FRESH, Behaviour, Key, Kind, all_keys, flag, key_at
+from fxpasses.graph.effects.behaviour import FRESH, Behaviour, Key, Kind, all_keys, flag, key_at
 
 _RETURNS_ITS_FIRST = frozenset(
     "alpha_dropout conj_physical channel_shuffle dropout feature_alpha_dropout feature_dropout native_channel_shuffle "

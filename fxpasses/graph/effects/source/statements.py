@@ -13,11 +13,11 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from fxpasses.graph.effects_behaviour import NO_CONTAINER, UNKNOWN
-from fxpasses.graph.effects_calls import Frame, Loop, Names
-from fxpasses.graph.effects_expressions import Expressions
-from fxpasses.graph.effects_fold import items_of, truth_of
-from fxpasses.graph.effects_memory import STATE_REGION, Unreadable, Value, item_of, join, value_of_constant
+from fxpasses.graph.effects.behaviour import NO_CONTAINER, UNKNOWN
+from fxpasses.graph.effects.source.calls import Frame, Loop, Names
+from fxpasses.graph.effects.source.expressions import Expressions
+from fxpasses.graph.effects.source.fold import items_of, truth_of
+from fxpasses.graph.effects.source.memory import STATE_REGION, Unreadable, Value, item_of, join, value_of_constant
 
 _ROUNDS = 20
 """A loop learns a region or a name's kind in each round; one that has not settled by then is given up."""

@@ -15,7 +15,7 @@ from typing import Final, Literal, NamedTuple
 import torch
 from torch import nn
 
-from fxpasses.graph.effects_behaviour import NO_CONTAINER, UNKNOWN, Kind, Unknown
+from fxpasses.graph.effects.behaviour import NO_CONTAINER, UNKNOWN, Kind, Unknown
 
 Region = int
 STATE_REGION: Final = 0

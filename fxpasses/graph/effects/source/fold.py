@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch._jit_internal import is_scripting
 
-from fxpasses.graph.effects_memory import Region, Value, item_of, value_of_constant
+from fxpasses.graph.effects.source.memory import Region, Value, item_of, value_of_constant
 
 _LONGEST = 1024
 _FOLDABLE = (len, range, enumerate, zip, reversed, tuple, int, float, bool, min, max, abs, sum)

@@ -10,11 +10,11 @@ from fxpasses.errors import VerificationError
 from fxpasses.graph.recorded_values import RecordedValues
 from fxpasses.graph.spelling import spell
 from fxpasses.graph.state import GraphState
-from fxpasses.graph.verify_arguments import argument_structure_problems
-from fxpasses.graph.verify_calls import call_problems
-from fxpasses.graph.verify_meta import meta_problems
-from fxpasses.graph.verify_problem import Problem
-from fxpasses.graph.verify_structure import structure_problems
+from fxpasses.graph.verify.arguments import argument_structure_problems
+from fxpasses.graph.verify.calls import call_problems
+from fxpasses.graph.verify.meta import meta_problems
+from fxpasses.graph.verify.problem import Problem
+from fxpasses.graph.verify.structure import structure_problems
 
 _SHOWN = 5
 _AROUND = 3

@@ -9,7 +9,7 @@ import textwrap
 from functools import lru_cache
 from types import CodeType, FunctionType
 
-from fxpasses.graph.effects_memory import Unreadable
+from fxpasses.graph.effects.source.memory import Unreadable
 
 _UNREADABLE = (ast.Yield, ast.YieldFrom, ast.Await, ast.Global, ast.Nonlocal, ast.Match, ast.AsyncFor, ast.AsyncWith)
 

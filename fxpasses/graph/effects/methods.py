@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from fxpasses.graph.effects_behaviour import (
+from fxpasses.graph.effects.behaviour import (
     FRESH,
     FRESH_NUMERIC,
     FRESH_TENSOR,
@@ -22,7 +22,7 @@ from fxpasses.graph.effects_behaviour import (
     views,
     with_out,
 )
-from fxpasses.graph.effects_schema import facts_of_name
+from fxpasses.graph.effects.schema import facts_of_name
 
 SHAPE_ATTRIBUTES = frozenset(
     "shape dtype device layout ndim names requires_grad is_leaf grad_fn itemsize nbytes is_cuda is_cpu is_meta is_sparse "

@@ -6,7 +6,7 @@ from torch import fx
 
 from fxpasses.graph.edit import insert_after
 from fxpasses.graph.effects import Effects
-from fxpasses.graph.effects_copies import insert_copy
+from fxpasses.graph.effects.copies import insert_copy
 
 
 def value_after(node: fx.Node, moment: fx.Node, effects: Effects) -> fx.Node:

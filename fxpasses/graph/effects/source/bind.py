@@ -6,7 +6,7 @@ import ast
 from collections.abc import Callable, Mapping, Sequence
 from types import FunctionType
 
-from fxpasses.graph.effects_memory import NUMBER, Unreadable, Value, join, value_of_constant
+from fxpasses.graph.effects.source.memory import NUMBER, Unreadable, Value, join, value_of_constant
 
 MakeContainer = Callable[[Value, object], Value]
 

@@ -1,6 +1,6 @@
 """What a call of an unknown module or function may do, as far as its source tells.
 
-The policy for callees that no rule knows. First their source is read (`effects_statements`), nothing is run:
+The policy for callees that no rule knows. First their source is read (`statements`), nothing is run:
 `Conv2dNormActivation(inplace=True)` writes into a convolution's result, which is its own; an `MLP` that begins
 with an in-place dropout writes into its input. Where the source cannot be read (an extension, a scripted
 module, a generator, more code than is reasonable), the callee may write, return and store every argument.
@@ -13,9 +13,9 @@ from typing import Any, cast
 
 from torch import fx, nn
 
-from fxpasses.graph.effects_behaviour import STATE, Behaviour, Key, Kind, opaque
-from fxpasses.graph.effects_calls import Arguments
-from fxpasses.graph.effects_memory import (
+from fxpasses.graph.effects.behaviour import STATE, Behaviour, Key, Kind, opaque
+from fxpasses.graph.effects.source.calls import Arguments
+from fxpasses.graph.effects.source.memory import (
     STATE_REGION,
     Memory,
     Region,
@@ -23,7 +23,7 @@ from fxpasses.graph.effects_memory import (
     ValueKind,
     value_of_constant,
 )
-from fxpasses.graph.effects_statements import Reader
+from fxpasses.graph.effects.source.statements import Reader
 
 _ATTEMPTS = 4
 

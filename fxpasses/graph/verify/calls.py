@@ -10,7 +10,7 @@ from torch import fx, nn
 
 from fxpasses.graph.parameters import Parameters, parameters_of_forward, parameters_of_function, parameters_of_method
 from fxpasses.graph.state import GraphColumns, NodeRow
-from fxpasses.graph.verify_problem import Problem
+from fxpasses.graph.verify.problem import Problem
 
 _MISSING = object()
 _RECEIVERS = (torch.Tensor, torch.Size, tuple, list, dict, str, int, float, set, slice, torch.device, torch.dtype)

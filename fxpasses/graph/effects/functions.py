@@ -17,7 +17,7 @@ import torch
 from torch._ops import OpOverload, OpOverloadPacket
 from torch.fx import node as fx_node
 
-from fxpasses.graph.effects_behaviour import (
+from fxpasses.graph.effects.behaviour import (
     CHECK,
     FRESH,
     FRESH_NUMERIC,
@@ -29,9 +29,9 @@ from fxpasses.graph.effects_behaviour import (
     views,
     with_out,
 )
-from fxpasses.graph.effects_copies import clone_each, clone_value
-from fxpasses.graph.effects_functional import behaviour_of_functional
-from fxpasses.graph.effects_methods import (
+from fxpasses.graph.effects.copies import clone_each, clone_value
+from fxpasses.graph.effects.functional import behaviour_of_functional
+from fxpasses.graph.effects.methods import (
     SHAPE_ATTRIBUTES,
     behaviour_of_method,
     concatenates,
@@ -39,7 +39,7 @@ from fxpasses.graph.effects_methods import (
     is_in_place_name,
     stores_item,
 )
-from fxpasses.graph.effects_schema import facts_of_name, facts_of_overload, facts_of_packet
+from fxpasses.graph.effects.schema import facts_of_name, facts_of_overload, facts_of_packet
 
 Args = Sequence[object]
 Kwargs = Mapping[str, object]

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import fx, nn
 
-from fxpasses.graph.effects_behaviour import Behaviour, Kind
+from fxpasses.graph.effects.behaviour import Behaviour, Kind
 
 _NUMBERS = (bool, int, float, torch.SymInt, torch.SymFloat, torch.SymBool)
 _CONTAINERS = (list, tuple, dict, set, str)

@@ -13,11 +13,13 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import fx, nn
 
-from fxpasses.graph.effects_behaviour import NO_CONTAINER, STATE, UNKNOWN, Behaviour, Key
-from fxpasses.graph.effects_bind import bind
-from fxpasses.graph.effects_fold import fold_call
-from fxpasses.graph.effects_functions import behaviour_of_function
-from fxpasses.graph.effects_memory import (
+from fxpasses.graph.effects.behaviour import NO_CONTAINER, STATE, UNKNOWN, Behaviour, Key
+from fxpasses.graph.effects.functions import behaviour_of_function
+from fxpasses.graph.effects.methods import behaviour_of_method, kind_of_attribute
+from fxpasses.graph.effects.modules import behaviour_of_module
+from fxpasses.graph.effects.source.bind import bind
+from fxpasses.graph.effects.source.fold import fold_call
+from fxpasses.graph.effects.source.memory import (
     NUMBER,
     STATE_REGION,
     Bound,
@@ -30,9 +32,7 @@ from fxpasses.graph.effects_memory import (
     join,
     value_of_constant,
 )
-from fxpasses.graph.effects_methods import behaviour_of_method, kind_of_attribute
-from fxpasses.graph.effects_modules import behaviour_of_module
-from fxpasses.graph.effects_syntax import definition_of
+from fxpasses.graph.effects.source.syntax import definition_of
 
 _DEPTH = 40
 _STEPS = 40_000

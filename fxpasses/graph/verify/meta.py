@@ -10,7 +10,7 @@ from torch import fx
 
 from fxpasses.graph.recorded_values import RecordedValues
 from fxpasses.graph.state import GraphColumns
-from fxpasses.graph.verify_problem import Problem
+from fxpasses.graph.verify.problem import Problem
 
 _WITHOUT_NODES = frozenset(
     {"nn_module_stack", "source_fn_stack", "stack_trace", "torch_fn", "seq_nr", "val", "tensor_meta", "example_value"}

@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.modules.lazy import LazyModuleMixin
 
-from fxpasses.graph.effects_behaviour import FRESH, FRESH_TENSOR, STATE, Behaviour, opaque
+from fxpasses.graph.effects.behaviour import FRESH, FRESH_TENSOR, STATE, Behaviour, opaque
 
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict, nn.DataParallel)
 _VIEWS = (nn.Identity, nn.Flatten, nn.Unflatten, nn.ChannelShuffle, nn.PixelShuffle, nn.PixelUnshuffle)

@@ -11,7 +11,7 @@ from torch.utils import _pytree as pytree
 
 from fxpasses.errors import UnselectableValueError
 from fxpasses.graph.edit import insert_after
-from fxpasses.graph.effects_behaviour import Kind
+from fxpasses.graph.effects.behaviour import Kind
 
 _NUMBERS = (bool, int, float, complex, torch.SymInt, torch.SymFloat, torch.SymBool)
 _SHARED = (*_NUMBERS, str, bytes, type(None), torch.dtype, torch.device, torch.Size, slice, range)

@@ -7,10 +7,17 @@ import builtins
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from fxpasses.graph.effects_behaviour import UNKNOWN
-from fxpasses.graph.effects_calls import Arguments, Calls, Frame, Super
-from fxpasses.graph.effects_fold import children_of, fold_arithmetic, fold_comparison, item_at, items_of, truth_of
-from fxpasses.graph.effects_memory import NUMBER, Region, Unreadable, Value, item_of, join, value_of_constant
+from fxpasses.graph.effects.behaviour import UNKNOWN
+from fxpasses.graph.effects.source.calls import Arguments, Calls, Frame, Super
+from fxpasses.graph.effects.source.fold import (
+    children_of,
+    fold_arithmetic,
+    fold_comparison,
+    item_at,
+    items_of,
+    truth_of,
+)
+from fxpasses.graph.effects.source.memory import NUMBER, Region, Unreadable, Value, item_of, join, value_of_constant
 
 _EQUAL = Value(kind="none")
 

@@ -11,7 +11,7 @@ import torch
 from torch import fx
 
 from fxpasses.graph.state import GraphColumns
-from fxpasses.graph.verify_problem import Problem
+from fxpasses.graph.verify.problem import Problem
 
 _FLAT = frozenset({fx.Node, str, int, float, bool, complex, type(None), torch.dtype, torch.device, torch.Tensor})
 

@@ -1,6 +1,6 @@
 """`Behaviour`: what one call may do to the memory of its arguments, said without running it.
 
-The rules (`effects_functions`, `effects_methods`, `effects_modules`) each look at one call and answer with
+The rules (`functions`, `methods`, `modules`) each look at one call and answer with
 a `Behaviour`, or with None where they do not know the callee. What a rule does not know of an argument (a
 node, a value inside a function that is being read) it takes to be anything.
 """

@@ -13,8 +13,8 @@ from typing import Any
 
 from torch import Tensor
 
-from fxpasses.graph.effects_behaviour import Behaviour, ResultKind, argument, flag, key_at, with_out
-from fxpasses.graph.effects_schema import facts_of_name
+from fxpasses.graph.effects.behaviour import Behaviour, ResultKind, argument, flag, key_at, with_out
+from fxpasses.graph.effects.schema import facts_of_name
 
 _DROPOUTS = frozenset(
     "dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout feature_dropout".split()
