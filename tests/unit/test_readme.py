@@ -76,3 +76,9 @@ def test_ci_finds_its_two_lines():
 def test_links_lead_somewhere(document):
     links = re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text(encoding="utf-8"))
     assert [link for link in links if not (document.parent / link).exists()] == []
+
+
+def test_each_test_that_the_readme_names_is_in_the_file_that_it_links_to():
+    named = re.findall(r"\[(test_\w+)\]\(([^)]+)\)", README.read_text(encoding="utf-8"))
+    assert len(named) > 10
+    assert [name for name, path in named if f"def {name}(" not in (ROOT / path).read_text(encoding="utf-8")] == []
