@@ -1,4 +1,4 @@
-"""The shell: lists node names, compares the modes, extracts features, draws graphs and runs passes.
+"""The shell: lists node names, compares the modes, extracts features, draws graphs, runs passes, tries captures.
 
 This module imports nothing slow, so that `--help` and usage errors are answered at once; `commands` imports torch.
 """
@@ -14,10 +14,12 @@ from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
-from fxpasses.errors import FxpassesError
+from fxpasses.cli.examples import example_input
+from fxpasses.errors import CaptureError, FxpassesError
 
 __all__ = ["main", "make_parser"]
 
+_CAPTURES = ("auto", "symbolic", "values", "export")
 _EXAMPLES = """\
 A MODEL is a name of torchvision (resnet50), or package.module:name of a module, its class or a function that makes it.
 
@@ -27,6 +29,8 @@ examples:
   fxpasses extract resnet50 layer1.0.relu layer4 --weights DEFAULT --image photo.jpg --out features.safetensors
   fxpasses draw resnet18 layer1 --out layer1.dot
   fxpasses run "name-nodes, prune-to-outputs{layer3=c4}" resnet50
+  fxpasses doctor swin_t
+  fxpasses names my_models:make_bert --input 1,128:int64 --input attention_mask=1,128:int64
 """
 
 
@@ -57,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of the output, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (FxpassesError, OSError) as error:
-        print(f"fxpasses: error: {error}", file=sys.stderr)
+        print(f"fxpasses: error: {error}{_hint(error, arguments)}", file=sys.stderr)
         return 2
     return 0
 
@@ -102,7 +106,24 @@ def make_parser() -> argparse.ArgumentParser:
     run.add_argument("--mode", choices=("train", "eval"), default="eval", help="default: eval")
     run.add_argument("--code", action="store_true", help="print the code of the resulting graph, not the report")
     run.add_argument("--json", action="store_true", help="print JSON")
+
+    doctor = _command(commands, "doctor", "try every capture on a model, and print which ones take it")
+    doctor.add_argument("--json", action="store_true", help="print JSON")
+
+    for command in (names, diff, extract, draw, run):
+        command.add_argument(
+            "--capture", choices=_CAPTURES, default="auto", help="default: values with an --input, symbolic without"
+        )
     return parser
+
+
+def _hint(error: Exception, arguments: argparse.Namespace) -> str:
+    if not isinstance(error, CaptureError) or arguments.input:
+        return ""
+    return (
+        "\nIn the shell: --input 1,3,224,224 captures with an example of that shape; "
+        f"fxpasses doctor {arguments.model} tries every capture."
+    )
 
 
 class _Version(argparse.Action):
@@ -126,6 +147,14 @@ def _command(commands: Any, name: str, summary: str, *first: str) -> argparse.Ar
         default=[],
         metavar="CLASS",
         help="a class whose modules are one node each; may be repeated",
+    )
+    parser.add_argument(
+        "--input",
+        action="append",
+        default=[],
+        type=example_input,
+        metavar="SHAPE",
+        help="an example of an argument, as 1,3,224,224 or 1,128:int64 or mask=1,128:bool; may be repeated",
     )
     return parser
 

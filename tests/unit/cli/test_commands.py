@@ -136,3 +136,64 @@ def test_run_prints_the_code(run):
     code = run("run", "name-nodes, prune-to-outputs{conv=c}", "tiny_models:Tiny", "--code")
     assert "return {'c': conv}" in code
     assert "norm" not in code
+
+
+MASKED = ("tiny_models:Masked", "--input", "2,5:int64", "--input", "mask=2,5:bool")
+
+
+def test_examples_answer_decisions_on_shapes(run, fail):
+    assert "--input 1,3,224,224" in fail("names", "tiny_models:Masked", "--capture", "symbolic")
+    assert run("names", *MASKED).split()[:3] == ["ids", "mask", "table"]
+    assert run("diff", *MASKED) == "train and eval mode compute the same graph\n"
+    assert "table" in run("run", "name-nodes", *MASKED, "--code")
+    run("draw", MASKED[0], "table", *MASKED[1:], "--out", "table.json")
+    assert "table" in Path("table.json").read_text()
+
+
+@pytest.mark.parametrize("capture", ["auto", "values", "export"])
+def test_extract_runs_on_the_examples(run, capture):
+    report = json.loads(run("extract", *MASKED, "--capture", capture, "--json", "table"))
+    assert report["input_size"] == [[2, 5], [2, 5]]
+    assert report["features"][0]["shape"] == [2, 5, 4]
+
+
+def test_a_list_of_tensors_is_an_example(run):
+    parts = "parts=2,1,4+2,3,4"
+    report = json.loads(run("extract", "tiny_models:Masked", "cat", "--input", "2,5:int64", "--input", parts, "--json"))
+    assert report["features"][0]["shape"] == [2, 9, 4]
+
+
+def test_extract_captures_with_the_input_that_it_runs_on(run):
+    assert "conv" in run("extract", "tiny_models:Tiny", "conv", "--size", "8", "--capture", "values")
+
+
+def test_doctor_tries_all_captures(run):
+    lines = run("doctor", *MASKED).splitlines()
+    assert lines[0].split() == ["capture", "mode", "seconds", "nodes", "modules", "result"]
+    assert [line.split()[:2] for line in lines[1:7]] == [
+        [capture, mode] for capture in ("symbolic", "values", "export") for mode in ("eval", "train")
+    ]
+    assert "tiny_models.py" in lines[1]
+    assert [line.split()[-1] for line in lines[3:7]] == ["ok"] * 4
+    assert lines[-1] == (
+        "This works: create_feature_extractor(model, names, example_inputs=(torch.empty((2, 5), dtype=torch.int64),), "
+        "example_kwargs={'mask': torch.empty((2, 5), dtype=torch.bool)})"
+    )
+
+
+def test_doctor_without_examples_of_a_model_from_elsewhere(run):
+    assert "example_inputs=(…,)" in run("doctor", "tiny_models:Masked").splitlines()[-1]
+    assert run("doctor", "tiny_models:Tiny").splitlines()[-1] == "This works: create_feature_extractor(model, names)"
+
+
+def test_doctor_of_a_model_that_nothing_takes(run):
+    report = run("doctor", "tiny_models:DecidesOnData", "--input", "3")
+    assert "decides on data" in report
+    assert report.splitlines()[-1].startswith("No capture takes both modes")
+
+
+def test_doctor_as_json(run):
+    report = json.loads(run("doctor", "tiny_models:Tiny", "--input", "1,3,8,8", "--leaf", "BatchNorm2d", "--json"))
+    assert {trial["failure"] for trial in report["trials"]} == {None}
+    assert [trial["modules"] for trial in report["trials"]] == [2] * 6
+    assert report["call"] == "create_feature_extractor(model, names, leaf_modules=(BatchNorm2d,))"

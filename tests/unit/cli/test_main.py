@@ -35,6 +35,11 @@ from fxpasses.cli.commands import COMMANDS
         (("extract", "tiny_models:Tiny", "conv", "--size", "8", "--out", "absent/f.safetensors"), "absent/f"),
         (("extract", "tiny_models:Tiny", "conv", "--size", "8", "--out", "f.pth"), "f.pth"),
         (("extract", "alexnet", "features", "--weights", "NEWEST"), "alexnet has IMAGENET1K_V1"),
+        (("extract", "tiny_models:Tiny", "conv", "--size", "8", "--input", "1,3,8,8"), "leave out --image and --size"),
+        (("names", "raft_small"), "fxpasses doctor raft_small tries every capture"),
+        (("names", "alexnet", "--capture", "values"), "needs example inputs: pass example_inputs=(…,)"),
+        (("names", "tiny_models:Tiny", "--input", "3", "--input", "4", "--input", "5"), "do not fit Tiny.forward"),
+        (("doctor", "resnet51"), "Near names: resnet50"),
     ],
 )
 def test_a_mistake_gets_a_message_and_exit_code_2(fail, arguments, expected):
@@ -42,7 +47,15 @@ def test_a_mistake_gets_a_message_and_exit_code_2(fail, arguments, expected):
 
 
 @pytest.mark.parametrize(
-    "arguments", [(), ("shrink", "alexnet"), ("extract", "alexnet"), ("extract", "a", "b", "--size", "0")]
+    "arguments",
+    [
+        (),
+        ("shrink", "alexnet"),
+        ("extract", "alexnet"),
+        ("extract", "a", "b", "--size", "0"),
+        ("names", "a", "--capture", "dynamo"),
+        ("doctor", "a", "--input", "1,x"),
+    ],
 )
 def test_a_usage_error_exits_with_code_2(arguments, capsys):
     with pytest.raises(SystemExit) as exit_:
