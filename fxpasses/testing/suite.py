@@ -34,7 +34,8 @@ def pass_suite(
         pass_: The pass.
         laws: The laws; by default those that the pass claims.
         strategy: A hypothesis strategy for cases; by default `strategies.cases()`.
-        settings: Hypothesis settings for every test.
+        settings: Hypothesis settings for every test; by default those of the profile, without a deadline: how long
+            an example takes depends on the model that is drawn.
         allowed: Errors that the pass documents.
         vacuous: By the name of a law, the aspects that it has no occasion to look at with this pass, such as
             `{"Equivalent": ["the graph was changed"]}` for a pass that changes nothing.
@@ -73,7 +74,7 @@ def _test(
     def examples(case: Case) -> None:
         check_pass(pass_, case, laws=[law], allowed=allowed)
 
-    run = settings(examples) if settings is not None else examples
+    run = (settings or _patient())(examples)
 
     def test(self: Any) -> None:  # noqa: ARG001 - a method
         before = FIRED.copy()
@@ -85,3 +86,12 @@ def _test(
 
     test.__doc__ = (type(law).__doc__ or "").partition("\n")[0]
     return test
+
+
+def _patient() -> Any:
+    """The profile's settings, for examples that take as long as the model that is drawn."""
+    from hypothesis import HealthCheck, settings
+
+    slow = (HealthCheck.too_slow, HealthCheck.data_too_large)
+    suppressed = {*settings().suppress_health_check, *slow}
+    return settings(deadline=None, suppress_health_check=sorted(suppressed, key=str))

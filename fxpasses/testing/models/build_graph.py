@@ -30,6 +30,8 @@ from fxpasses.testing.models.program import (
 from fxpasses.testing.models.tensors import structure_of
 
 Scope = dict[str, Any]
+# A buffer is a tensor while its operator runs, so that a tracer sees the method behind the operator.
+_METHOD_OF_BUFFER = {"add": "add", "sub": "sub", "mul": "mul", "truediv": "div"}
 
 
 def build_graph(program: Program, *, training: bool, seed: int = 0) -> fx.GraphModule:
@@ -160,10 +162,16 @@ class _Writer:
         if call.kind == "attribute":
             return self.emit("call_function", builtins.getattr, (*args, call.target))
         if call.kind == "operator":
-            if call.target == "getitem" and not isinstance(args[0], fx.Node):
-                return args[0][args[1]]
-            return self.emit("call_function", getattr(operator, call.target), args)
+            return self.operator(call.target, args)
         return self.emit("call_function", resolve(call.target), args, kwargs)
+
+    def operator(self, name: str, args: tuple[Any, ...]) -> Any:
+        """Write an operator, or apply it to what a tracer holds as a plain collection."""
+        if name == "getitem" and not isinstance(args[0], fx.Node):
+            return args[0][args[1]]
+        if isinstance(args[0], _Buffer):
+            return self.emit("call_method", _METHOD_OF_BUFFER[name], args)
+        return self.emit("call_function", getattr(operator, name), args)
 
     def call_module(self, module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Write the call of a leaf, or the forward of a block or a Sequential."""

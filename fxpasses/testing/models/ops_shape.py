@@ -112,14 +112,14 @@ def _expanded(x: TensorType, size: tuple[int, ...]) -> TensorType:
     return x.reshaped([size[0], *x.shape])
 
 
-def sliced(knob: int, x: TensorType) -> tuple[Any, ...] | int | None:
+def sliced(knob: int, x: TensorType) -> tuple[Any, ...] | slice | int:
     """An index of a tensor: `x[0]`, `x[:, :2]`, `x[:, None]`, `x[..., 0]`, `x[::2]`."""
     forms: list[Any] = [
-        (slice(None), slice(0, max(1, x.shape[-1] - 1))) if x.ndim == 2 else (slice(0, max(1, x.shape[0] - 1)),),
+        (slice(None), slice(max(1, x.shape[-1] - 1))) if x.ndim == 2 else slice(max(1, x.shape[0] - 1)),
         0,
         (slice(None), None),
         (Ellipsis, x.shape[-1] - 1),
-        (slice(None, None, 2),),
+        slice(None, None, 2),
     ]
     return forms[knob % len(forms)]
 

@@ -299,7 +299,7 @@ def _operand(value: Any, kinds: Mapping[str, str]) -> str:
 
 def _index(index: Any) -> str:
     if isinstance(index, tuple):
-        return ", ".join(_index(part) for part in index)
+        return ", ".join(_index(part) for part in index) + ("," if len(index) == 1 else "")
     if isinstance(index, slice):
         text = f"{_bound(index.start)}:{_bound(index.stop)}"
         return text if index.step is None else f"{text}:{index.step}"
@@ -307,7 +307,7 @@ def _index(index: Any) -> str:
 
 
 def _bound(value: int | None) -> str:
-    return "" if value in (None, 0) else str(value)
+    return "" if value is None else str(value)
 
 
 def _arguments(args: Sequence[Any], kwargs: Mapping[str, Any], kinds: Mapping[str, str]) -> str:

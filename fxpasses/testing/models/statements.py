@@ -151,7 +151,7 @@ def _branch(scope: Scope, s: bytes) -> None:
     bound = 3 * value.type.bound + 3
     result = scope.add_value(value.type.within(-bound, bound)._replace(gradient=True), value.roots, value.writable)
     scope.add_step(Branch([Assign((result.name,), train)], [Assign((result.name,), otherwise)]))
-    scope.story.nodes += 1
+    scope.story.nodes += isinstance(otherwise, Call)  # what one mode only computes does not count
     scope.story.features.add("branch")
 
 
@@ -206,7 +206,7 @@ KINDS = [
     Kind(14, "", _table(MANY)),
     Kind(24, "layers", _table(LAYERS, "layers")),
     Kind(10, "activations", _table(ACTIVATIONS, "activations")),
-    Kind(12, "residual", _residual),
+    Kind(14, "residual", _residual),
     Kind(20, "", join),
     Kind(14, "", _table(RESHAPING)),
     Kind(6, "", _table(REDUCTIONS)),
@@ -215,7 +215,7 @@ KINDS = [
     Kind(7, "split", _table(SPLITTING, "split")),
     Kind(4, "", _masked),
     Kind(12, "repeated_call", repeat_call),
-    Kind(4, "casts", _table(CASTS, "casts")),
+    Kind(7, "casts", _table(CASTS, "casts")),
     Kind(5, "size_arithmetic", _scale_by_size),
     Kind(7, "keywords", _scale_by_number),
     Kind(9, "batch_norm", _table(BATCH_NORM, "batch_norm")),
@@ -224,14 +224,14 @@ KINDS = [
     Kind(8, "random", _table(RANDOM_OPS)),
     Kind(7, "branch", _branch),
     Kind(5, "identity", _identity),
-    Kind(5, "dead_code", _dead),
-    Kind(8, "frozen", _freeze),
+    Kind(8, "dead_code", _dead),
+    Kind(12, "frozen", _freeze),
     Kind(8, "parameter", members.use_parameter),
     Kind(7, "buffer", members.use_buffer),
     Kind(7, "transient_buffer", members.use_transient_buffer),
     Kind(6, "buffer_write", members.write_buffer),
     Kind(6, "tied", members.tie),
-    Kind(6, "alias", members.call_by_alias),
+    Kind(9, "alias", members.call_by_alias),
     Kind(7, "leaf_reuse", members.call_leaf_again),
     Kind(20, "block_reuse", members.call_block_again),
     Kind(6, "inplace_method", writes.by_method),

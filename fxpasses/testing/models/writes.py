@@ -76,7 +76,7 @@ def through_view(scope: Scope, s: bytes) -> None:
     value = _ensure_writable(scope, s)
     if value is None or value.type.ndim == 0:
         return
-    index = sliced(s[1], value.type) if value.type.ndim >= 2 else slice(0, 1)
+    index = sliced(s[1], value.type) if value.type.ndim >= 2 else slice(1)
     kind = indexed(value.type, index)
     view = Call("operator", "getitem", (Local(value.name), index))
     written = kind.within(min(2 * kind.low, kind.low) - 1, max(2 * kind.high, kind.high) + 1)

@@ -177,9 +177,11 @@ def test_source_of_expressions() -> None:
     x = Local("x")
     assert expression(Call("operator", "mul", (Call("operator", "add", (x, 1)), 2))) == "(x + 1) * 2"
     assert (
-        expression(Call("operator", "getitem", (x, (slice(None), slice(0, 2), Ellipsis, None))))
-        == "x[:, :2, ..., None]"
+        expression(Call("operator", "getitem", (x, (slice(None), slice(2), Ellipsis, None)))) == "x[:, :2, ..., None]"
     )
+    # What a tracer records of `x[0:2]` and of `x[:2,]` is not what it records of `x[:2]`.
+    assert expression(Call("operator", "getitem", (x, slice(0, 2)))) == "x[0:2]"
+    assert expression(Call("operator", "getitem", (x, (slice(2),)))) == "x[:2,]"
     assert expression(Call("operator", "neg", (x,))) == "-x"
     assert expression(Call("module", "heads.conv", (x,)), {"heads": "ModuleDict"}) == "self.heads['conv'](x)"
     assert expression(Call("module", "0", (x,))) == "getattr(self, '0')(x)"

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 from planted.right_passes import RIGHT
 from planted.wrong_passes import PLANTED
+from torch import fx
 
 from fxpasses import testing as fxt
 from fxpasses.passes.name_nodes import NameNodes
@@ -38,6 +40,26 @@ def test_a_suite_has_a_test_for_each_law_and_the_law_as_its_documentation() -> N
         == "Running the pass on its own result changes nothing, and the second run says so."
     )
     assert suite.__name__ == "Testdo_nothing"
+
+
+@pytest.fixture
+def _deadline():
+    """A profile with hypothesis's own deadline, as whoever chooses none has."""
+    usual = settings.get_current_profile_name()
+    settings.register_profile("deadline", FEW, deadline=200)
+    settings.load_profile("deadline")
+    yield
+    settings.load_profile(usual)
+
+
+@pytest.mark.usefixtures("_deadline")
+def test_a_slow_example_is_no_failure() -> None:
+    def sleep_once(graph_module: fx.GraphModule, slept: list[bool] = []) -> None:  # noqa: B006 - remembers on purpose
+        if not slept:
+            slept.append(True)
+            time.sleep(0.3)
+
+    fxt.pass_suite(sleep_once, laws=[fxt.WellFormed()])().test_well_formed()
 
 
 def test_claims_choose_the_laws() -> None:

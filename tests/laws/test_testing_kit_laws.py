@@ -1,0 +1,182 @@
+"""The kit itself: its models run, are what they say, and are the same everywhere."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import subprocess
+import sys
+from collections import Counter
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from planted.right_passes import RIGHT
+from support.oracle import ValuesAtBirth, assert_bit_equal
+from torch import fx
+
+from fxpasses import testing as fxt
+from fxpasses.testing import strategies as fxst
+from fxpasses.testing.case import Case
+from fxpasses.testing.models.build_graph import build_graph
+from fxpasses.testing.models.features import FEATURES
+from fxpasses.testing.models.interpreter import Spec, interpret
+from fxpasses.testing.models.render import render
+from fxpasses.testing.models.sample import sample_spec
+
+EVERYTHING = fxst.ALL | set(fxst.BEYOND_FX) | set(fxst.OPT_IN)
+SLOW = settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+
+
+def _run(module: Any, args: Any, kwargs: Any) -> Any:
+    torch.manual_seed(7)
+    return module(*args, **kwargs), torch.get_rng_state()
+
+
+@SLOW
+@given(case=fxst.cases(features=EVERYTHING))
+def test_every_model_runs(case: Case) -> None:
+    built = case.build()
+    _run(*built)
+    built.module.train(not built.module.training)
+    _run(*built)
+
+
+@SLOW
+@given(case=fxst.cases())
+def test_every_model_is_traced_faithfully_by_torch_fx(case: Case) -> None:
+    built, twin = case.build(), case.build()
+    graph_module = fx.symbolic_trace(twin.module)
+    expected, random = _run(*built)
+    actual, left = _run(graph_module, twin.args, twin.kwargs)
+    assert_bit_equal(actual, expected)
+    assert torch.equal(left, random)
+    for name, value in graph_module.state_dict().items():
+        assert_bit_equal(value, built.module.state_dict()[name], name)
+
+
+@SLOW
+@given(
+    inputs=st.lists(st.binary(min_size=3, max_size=3), max_size=3),
+    statements=st.lists(st.binary(min_size=6, max_size=6), max_size=25),
+    outputs=st.lists(st.binary(min_size=1, max_size=1), max_size=3),
+    kept=st.integers(0, 2**31),
+)
+def test_whatever_is_deleted_from_a_spec_a_model_is_left(
+    inputs: list[bytes], statements: list[bytes], outputs: list[bytes], kept: int
+) -> None:
+    bits = itertools.cycle([bool(kept >> index & 1) for index in range(31)])
+    rest = Spec(*([each for each in part if next(bits)] for part in (inputs, statements, outputs)))
+    for training in (True, False):
+        _run(*Case(render(interpret(rest), training=training)).build())
+
+
+def _rows(graph: fx.Graph) -> list[tuple[Any, ...]]:
+    places = {node: index for index, node in enumerate(graph.nodes)}
+
+    def spelled(value: Any) -> str:
+        return str(fx.map_arg(value, lambda node: f"#{places[node]}"))
+
+    rows: list[tuple[Any, ...]] = []
+    for node in graph.nodes:
+        stack = {key: (path, kind.__name__) for key, (path, kind) in node.meta.get("nn_module_stack", {}).items()}
+        args = () if node.op == "placeholder" else spelled(node.args)
+        rows.append((node.op, node.name, str(node.target), args, stack))
+    return rows
+
+
+@SLOW
+@given(seed=st.integers(0, 2**32))
+def test_a_graph_that_is_built_directly_is_the_one_that_a_trace_gives(seed: int) -> None:
+    spec = sample_spec(seed)
+    program = interpret(spec)
+    built = build_graph(program, training=spec.training)
+    case = Case(render(program, training=spec.training))
+    traced = fx.symbolic_trace(case.module)
+    assert _rows(built.graph) == _rows(traced.graph)
+    # A function of torch.nn.functional records its defaults when it is traced, so keywords may only be more.
+    for one, other in zip(built.graph.nodes, traced.graph.nodes, strict=True):
+        assert str(one.kwargs)[1:-1] in str(other.kwargs) or one.kwargs.keys() <= other.kwargs.keys()
+    state = built.state_dict()
+    for name, value in traced.state_dict().items():
+        assert_bit_equal(state[name], value, name)
+    inputs = {node.target: node.meta["example_value"] for node in built.graph.nodes if node.op == "placeholder"}
+    assert_bit_equal(_run(built, (), inputs)[0], _run(traced, case.args, case.kwargs)[0])
+
+
+SOURCES = """
+from fxpasses.testing.models.sample import sample_case
+import hashlib
+print(hashlib.sha256("".join(sample_case(seed).source for seed in range(60)).encode()).hexdigest())
+"""
+
+
+def test_the_same_seed_gives_the_same_model_in_every_process() -> None:
+    digests: set[str] = set()
+    for hash_seed in ("0", "1"):
+        environment = {**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": os.pathsep.join(sys.path)}
+        command = [sys.executable, "-W", "ignore", "-c", SOURCES]
+        digests.add(subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout)
+    assert len(digests) == 1
+
+
+def test_every_feature_and_every_pair_of_features_occurs_often_enough() -> None:
+    counts: Counter[tuple[str, ...]] = Counter()
+    total = 1500
+    for seed in range(total):
+        features = sorted(interpret(sample_spec(seed)).features)
+        counts.update((feature,) for feature in features)
+        counts.update(itertools.combinations(features, 2))
+    rare = [feature for feature in FEATURES if counts[feature,] < 0.05 * total]
+    assert rare == []
+    rare_pairs = [pair for pair in itertools.combinations(sorted(FEATURES), 2) if counts[pair] < 0.005 * total]
+    assert rare_pairs == []
+
+
+def test_hypothesis_draws_every_feature_often_enough_and_models_of_many_sizes() -> None:
+    counts: Counter[str] = Counter()
+    sizes: list[int] = []
+
+    @settings(SLOW, max_examples=400)
+    @given(graph_module=fxst.graph_modules(), case=st.just(None))
+    def draw(graph_module: fx.GraphModule, case: None) -> None:
+        sizes.append(sum(node.op.startswith("call") for node in graph_module.graph.nodes))
+
+    @settings(SLOW, max_examples=400)
+    @given(case=fxst.cases())
+    def draw_cases(case: Case) -> None:
+        counts.update(case.features)
+
+    draw()
+    draw_cases()
+    sizes.sort()
+    assert [feature for feature in FEATURES if counts[feature] < 20] == []
+    assert 10 <= sizes[len(sizes) // 2] <= 20
+    assert sizes[len(sizes) * 95 // 100] >= 40
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_no_law_finds_fault_with_a_right_pass(name: str) -> None:
+    @settings(SLOW, max_examples=30)
+    @given(case=fxst.cases())
+    def check(case: Case) -> None:
+        fxt.check_pass(RIGHT[name], case)
+
+    check()
+
+
+@SLOW
+@given(graph_module=fxst.graph_modules())
+def test_values_at_birth_are_those_of_an_interpreter_that_clones(graph_module: fx.GraphModule) -> None:
+    inputs = {node.target: node.meta["example_value"] for node in graph_module.graph.nodes if node.op == "placeholder"}
+    from fxpasses.graph.divergence import values_at_birth
+
+    actual = values_at_birth(graph_module, (), inputs, seed=3)
+    torch.manual_seed(3)
+    oracle = ValuesAtBirth(graph_module)
+    oracle.run(*inputs.values())
+    assert actual.keys() == oracle.values.keys()
+    for name, value in oracle.values.items():
+        assert_bit_equal(actual[name], value, name)
