@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, cast
@@ -10,6 +11,9 @@ import torch
 from torch import fx, nn
 from torch.fx.traceback import has_preserved_node_meta
 
+# Assigning to a node also takes it out of its graph's index and puts it back, which arguments do not matter to.
+_set_args = cast("Callable[[fx.Node, Any], None]", fx.Node.args.fset)
+_set_kwargs = cast("Callable[[fx.Node, Any], None]", fx.Node.kwargs.fset)
 _PLAIN_TYPES = frozenset({int, float, bool, str, type(None), type(...), torch.dtype, torch.device})
 
 
@@ -33,7 +37,12 @@ class FastTracer(fx.Tracer):
         if has_preserved_node_meta() or self.record_stack_traces or self.check_mutable_operations:
             self.last_node = super().create_node(kind, target, args, kwargs, name, type_expr)
             return self.last_node
-        node = self.last_node = self.graph.create_node(kind, target, args, kwargs, name, type_expr)
+        # `Graph.create_node` looks through all arguments for symbolic numbers, and takes half of its time for that.
+        node = self.last_node = self.graph.create_node(kind, target, (), {}, name, type_expr)
+        if args:
+            _set_args(node, args)
+        if kwargs:
+            _set_kwargs(node, kwargs)
         self.node_name_to_scope[node.name] = (self.scope.module_path, self.scope.module_type)
         if self.module_stack:
             key = next(reversed(self.module_stack))
@@ -86,6 +95,12 @@ class FastTracer(fx.Tracer):
         return self._failed_stack if error is self._failure else []
 
 
+@functools.lru_cache(maxsize=4096)
+def _is_method(function: Callable[..., Any]) -> bool:
+    # Each call changes the filters for warnings and puts them back.
+    return torch.overrides.is_tensor_method_or_property(function)
+
+
 def recorded_torch_function(
     function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> fx.Proxy | None:
@@ -94,7 +109,7 @@ def recorded_torch_function(
     if isinstance(function, (torch._C.ScriptMethod, torch._ops.HigherOrderOperator)) or not isinstance(first, fx.Proxy):
         return None
     tracer = cast("fx.Tracer", first.tracer)
-    if torch.overrides.is_tensor_method_or_property(function):
+    if _is_method(function):
         return tracer.create_proxy("call_method", function.__name__, args, kwargs)
     # The name is made here and now: some functions have one that a graph's own rule would not find.
     name = tracer.graph._target_to_str(function.__name__)

@@ -16,6 +16,7 @@ from fxpasses.errors import ArgumentTypeError
 from fxpasses.graph.calls import CaptureRecord
 from fxpasses.graph.lazy_graph_module import LazyGraphModule
 from fxpasses.graph.meta import set_capture_record
+from fxpasses.graph.module_tree import ModuleTree
 
 
 def capture_symbolic(
@@ -90,7 +91,7 @@ def graph_module_of(model: nn.Module, training: bool, tracer: CaptureTracer, gra
     set_capture_record(
         graph_module,
         CaptureRecord(
-            model, training, tracer.calls(), tracer.losses.losses(), tracer.mode_readers(), module_aliases(model)
+            model, training, tracer.calls(), tracer.losses.losses(), tracer.mode_readers(), tracer.tree.aliases
         ),
     )
     return graph_module
@@ -98,12 +99,7 @@ def graph_module_of(model: nn.Module, training: bool, tracer: CaptureTracer, gra
 
 def module_aliases(model: nn.Module) -> dict[str, str]:
     """Maps each further path of a module that has several to its first one, which is the one in the graph."""
-    first: dict[nn.Module, str] = {}
-    aliases: dict[str, str] = {}
-    for path, module in model.named_modules(remove_duplicate=False):
-        if first.setdefault(module, path) != path:
-            aliases[path] = first[module]
-    return aliases
+    return ModuleTree.of(model).aliases
 
 
 def _resolve_annotations(model: nn.Module, graph: fx.Graph) -> None:

@@ -24,6 +24,7 @@ from fxpasses.capture.losses import LossRecorder
 from fxpasses.capture.mode_reads import watch_is_blind, watched_training_flag
 from fxpasses.capture.proxies import PLAIN_OPERATOR, BufferProxy, RecordingProxy
 from fxpasses.graph.calls import ModuleCall, NodeRef, Opaque, map_structure
+from fxpasses.graph.module_tree import ModuleTree
 from fxpasses.graph.numbers import makes_number
 
 
@@ -63,17 +64,19 @@ class CaptureTracer(FastTracer):
         self.leaf_modules = tuple(leaf_modules)
         self.constants: dict[str, torch.Tensor] = {}
         self._calls: list[_OpenCall] = []
+        self.tree = ModuleTree({}, {})
         self._tensor_paths: dict[int, str] = {}
         self._thread = threading.get_ident()
         self._mode_readers: dict[nn.Module, None] = {}
+        self._leaf_kinds: dict[type[nn.Module], bool] = {}
         self._known_numbers: dict[fx.Node, bool] = {}
         self.losses = LossRecorder()
 
     def trace(self, root: Any, concrete_args: Any = None) -> fx.Graph:
         """Traces `root`; see `fx.Tracer.trace`."""
         if isinstance(root, nn.Module):
-            tensors = [*root.named_parameters(), *root.named_buffers()]
-            self._tensor_paths = {id(tensor): path for path, tensor in tensors}
+            self.tree = ModuleTree.of(root)
+            self._tensor_paths = _first_paths(self.tree.parameters()) | _first_paths(self.tree.buffers())
             self.losses.see_hooks("", root)
         self._thread = threading.get_ident()
         with recorded_assignments(self), watched_training_flag(self):
@@ -99,7 +102,7 @@ class CaptureTracer(FastTracer):
         """Returns the paths of the modules on whose mode the trace may depend; empty if no mode can matter."""
         readers = self._mode_readers
         return tuple(
-            path for path, module in self.root.named_modules() if module in readers or watch_is_blind(type(module))
+            path for module, path in self.tree.paths.items() if module in readers or watch_is_blind(type(module))
         )
 
     def calls(self) -> tuple[ModuleCall, ...]:
@@ -125,7 +128,11 @@ class CaptureTracer(FastTracer):
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """Whether `m` becomes one `call_module` node."""
-        return isinstance(m, self.leaf_modules) or super().is_leaf_module(m, module_qualified_name)
+        kind = type(m)
+        if kind not in self._leaf_kinds:
+            is_leaf = isinstance(m, self.leaf_modules) or super().is_leaf_module(m, module_qualified_name)
+            self._leaf_kinds[kind] = is_leaf
+        return self._leaf_kinds[kind]
 
     def call_module(
         self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -222,6 +229,13 @@ class CaptureTracer(FastTracer):
     def running_module(self) -> tuple[str, type[nn.Module]]:
         """Returns path and class of the module whose forward is running."""
         return next(reversed(self.module_stack.values()), ("", type(self.root)))
+
+
+def _first_paths(tensors: Iterable[tuple[str, torch.Tensor]]) -> dict[int, str]:
+    paths: dict[int, str] = {}
+    for path, tensor in tensors:
+        paths.setdefault(id(tensor), path)
+    return paths
 
 
 def _itself(value: object) -> object:

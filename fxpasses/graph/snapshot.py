@@ -5,24 +5,18 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from operator import attrgetter
+from operator import attrgetter, is_
 from typing import Any, NamedTuple
 
 from torch import fx, nn
 
+from fxpasses.graph.module_tree import ModuleTree
 from fxpasses.graph.state import GraphColumns, GraphState
 
 _CONTAINERS = frozenset({dict, OrderedDict, list, set})
-_NOTHING: tuple[()] = ()
 _COMPILED = ("forward", "__call__", "_wrapped_call")
 _meta_of = attrgetter("meta")
 _users_of = attrgetter("users")
-
-
-class _ModuleState(NamedTuple):
-    module: nn.Module
-    attributes: dict[str, Any]
-    nested: list[tuple[Any, Any]]
 
 
 @dataclass(frozen=True)
@@ -40,17 +34,33 @@ class ModuleSnapshot:
         (1, True)
     """
 
-    states: tuple[_ModuleState, ...]
+    attributes: list[tuple[nn.Module, dict[str, Any]]]
+    filled: list[tuple[Any, Any]]
+    empty: list[Any]
 
     @classmethod
     def take(cls, module: nn.Module) -> ModuleSnapshot:
         """Records the state of `module` and of its descendants."""
-        return cls(tuple(_module_state(each) for each in module.modules()))
+        attributes = [(each, each.__dict__.copy()) for each in ModuleTree.of(module).paths]
+        containers = [value for _, own in attributes for value in own.values() if type(value) in _CONTAINERS]
+        # Nearly all of them are dicts of hooks without a hook.
+        return cls(
+            attributes,
+            [(container, container.copy()) for container in containers if container],
+            [container for container in containers if not container],
+        )
 
     def restore(self) -> None:
         """Puts every attribute back; may be called any number of times."""
-        for state in self.states:
-            _restore_module(state)
+        for module, before in self.attributes:
+            own = module.__dict__
+            if len(own) != len(before) or not all(map(is_, own.values(), before.values())) or list(own) != list(before):
+                _refill(own, before)
+        for container, content in self.filled:
+            _refill(container, content)
+        for container in self.empty:
+            if container:
+                container.clear()
 
 
 @dataclass(frozen=True)
@@ -215,20 +225,3 @@ def _restore_class(own_class: type, compiled: dict[str, Any]) -> None:
             setattr(own_class, name, compiled[name])
         elif name in vars(own_class):
             delattr(own_class, name)
-
-
-def _module_state(module: nn.Module) -> _ModuleState:
-    attributes = module.__dict__
-    nested = [
-        (value, value.copy() if value else _NOTHING) for value in attributes.values() if type(value) in _CONTAINERS
-    ]
-    return _ModuleState(module, attributes.copy(), nested)
-
-
-def _restore_module(state: _ModuleState) -> None:
-    attributes = state.module.__dict__
-    attributes.clear()
-    attributes.update(state.attributes)
-    for container, content in state.nested:
-        if container or content:
-            _refill(container, content)
