@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from torch import fx
@@ -13,13 +14,18 @@ if TYPE_CHECKING:
     import networkx as nx
 
 
-def to_networkx(graph: fx.Graph) -> nx.MultiDiGraph[str]:
+def to_networkx(graph: fx.Graph, names: Collection[str] | None = None) -> nx.MultiDiGraph[str]:
     """Returns `graph` as a networkx multigraph, with one edge for each use of a value.
 
     Nodes are the qualified names, or the node's own name where there is none; the output is `output`. Each has the
     attributes `op`, `target` (as text), `position` (in the graph's order) and `constants` (its arguments without the
     nodes, as text).
     Each edge has `argument`, the place of the value among the user's arguments.
+
+    Args:
+        graph: The graph.
+        names: The nodes to describe, with the edges that lead to them; None for all. What those come from is in the
+            result without attributes.
 
     Example:
         >>> graph = to_networkx(fx.symbolic_trace(lambda x: x + x).graph)
@@ -31,6 +37,8 @@ def to_networkx(graph: fx.Graph) -> nx.MultiDiGraph[str]:
     result: nx.MultiDiGraph[str] = nx.MultiDiGraph()
     keys = node_keys(graph)
     for position, node in enumerate(graph.nodes):
+        if names is not None and keys[node] not in names:
+            continue
         constants = repr(map_structure((node.args, dict(node.kwargs)), _without_node))
         result.add_node(keys[node], op=node.op, target=target_text(node), position=position, constants=constants)
         for argument, source in enumerate(operands(node)):
