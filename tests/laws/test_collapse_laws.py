@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
+
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from support.generated import Prepared, deterministic_cases, names, small_cases, some_of
-from support.oracle import assert_bit_equal
+from support.generated import Prepared, deterministic_cases, names, small_cases, some_of, values_at_birth
+from support.oracle import ValuesAtBirth, assert_bit_equal
 from torch import fx, nn
 
 from fxpasses.capture import capture_symbolic
@@ -102,3 +104,50 @@ def test_a_collapsed_call_is_the_models_own_module(case: Case, data: st.DataObje
         path = key.partition("@")[0]
         assert path in targets.values()
         assert captured.get_submodule(path) is module.get_submodule(path)
+
+
+def _described(graph: fx.Graph) -> list[tuple[object, ...]]:
+    """The operations of a graph in order, by what they call and use; nothing of names."""
+    places = {node: index for index, node in enumerate(graph.nodes)}
+
+    def spelled(value: object) -> str:
+        return str(fx.map_arg(value, lambda node: f"#{places[node]}"))
+
+    return [(node.op, str(node.target), spelled(node.args), spelled(node.kwargs)) for node in graph.nodes]
+
+
+@given(small_cases, st.data())
+def test_tracing_into_what_was_collapsed_gives_the_graph_back(case: Case, data: st.DataObject) -> None:
+    module = Prepared.of(case).module
+    captured = capture_symbolic(module, training=case.training)
+    before = _described(captured.graph)
+    leaves = _drawn_leaves(captured, data)
+    # What torch itself would not trace into stays one node.
+    assume(not any(kind.__module__.startswith("torch.nn") for kind in leaves))
+    try:
+        collapsed = CollapseLeaves(leaves)(captured).graph_module
+    except CollapseError:
+        return
+    assert collapsed.code  # is generated on demand: not while the next trace runs
+    assert _described(capture_symbolic(collapsed, training=case.training).graph) == before
+
+
+@given(deterministic_cases, st.data())
+def test_collapsing_changes_no_value_at_its_birth(case: Case, data: st.DataObject) -> None:
+    expected = values_at_birth(case)
+    prepared = Prepared.of(case)
+    captured = NameNodes()(capture_symbolic(prepared.module, training=case.training)).graph_module
+    leaves = _drawn_leaves(captured, data)
+    try:
+        collapsed = NameNodes()(CollapseLeaves(leaves)(captured).graph_module).graph_module
+    except CollapseError:
+        return
+    interpreter = ValuesAtBirth(collapsed)
+    bound = inspect.signature(prepared.module.forward).bind(*prepared.args, **prepared.kwargs)
+    bound.apply_defaults()
+    interpreter.run(*(bound.arguments[str(node.target)] for node in collapsed.graph.find_nodes(op="placeholder")))
+    inside = {call.name for call in collapsed.meta["fxpasses"].calls}
+    for node in collapsed.graph.nodes:
+        name = qualified_name(node)
+        if name in expected and name not in inside and node.op != "call_module":
+            assert_bit_equal(interpreter.values[node.name], expected[name], name)

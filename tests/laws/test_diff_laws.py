@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import operator
 from collections import OrderedDict
 
@@ -165,3 +166,108 @@ def test_order_counts() -> None:
 
 def names_of(graph: fx.Graph) -> list[str]:
     return [node.name for node in graph.nodes]
+
+
+def _reordered_by(kept: list[str], wanted: list[str], listed: set[str]) -> list[str]:
+    """`kept` with each listed name put right behind the name that it follows in `wanted`."""
+    result = [name for name in kept if name not in listed]
+    for index, name in enumerate(wanted):
+        if name in listed:
+            result.insert(result.index(wanted[index - 1]) + 1 if index else 0, name)
+    return result
+
+
+def _patched(train: fx.Graph, eval_: fx.Graph, diff: ModeDiff) -> list[tuple[object, ...]]:
+    """Applies a difference: the nodes that it lists are taken from `eval_`, everything else is taken from `train`."""
+    before, after = _rows(train), _rows(eval_)
+    gone = {change.name for change in diff.only_train}
+    content = {change.name for change in (*diff.only_eval, *diff.changed, *diff.rewired)}
+    placed = {change.name for change in (*diff.only_eval, *diff.reordered)}
+    order = _reordered_by([name for name in before if name not in gone], list(after), placed)
+    return [(name, *(after if name in content else before)[name]) for name in order]
+
+
+def _rows(graph: fx.Graph) -> dict[str, tuple[object, ...]]:
+    """Each node by its name: what it is, with names for what it uses."""
+    keys = {node: qualified_name(node) or node.name for node in graph.nodes}
+    if graph.output_node().name in [qualified_name(node) for node in graph.nodes]:
+        keys[graph.output_node()] = ".output"
+    rows: dict[str, tuple[object, ...]] = {}
+    for node in graph.nodes:
+        arguments = fx.map_arg((node.args, dict(node.kwargs)), lambda each: f"%{keys[each]}")
+        rows[keys[node]] = (node.op, str(node.target), repr(arguments))
+    return rows
+
+
+@given(small_cases)
+def test_a_graph_with_the_difference_applied_is_the_other_graph(case: Case) -> None:
+    for first, second in itertools.permutations(_both_modes(case)):
+        diff = diff_graphs(first, second)
+        assert _patched(first, second, diff) == [(name, *row) for name, row in _rows(second).items()]
+
+
+def _edit(graph: fx.Graph, kind: int, data: st.DataObject) -> None:
+    node = _drawn_operation(graph, data)
+    if kind == 0:
+        node.args = (*node.args, "one argument more")
+    elif kind == 1:
+        with graph.inserting_after(node):
+            added = graph.call_function(torch.relu, (node,))
+        added.meta["custom"] = {"fxpasses": {"name": f"added {len(graph.nodes)}", "style": "exact"}}
+    elif kind == 2 and node.all_input_nodes:
+        node.replace_all_uses_with(node.all_input_nodes[0])
+        graph.erase_node(node)
+    elif kind == 3 and node.next.op != "output" and node not in node.next.all_input_nodes:
+        node.next.append(node)
+
+
+@given(small_cases, st.lists(st.integers(0, 3), max_size=5), st.data())
+def test_any_edits_are_told_completely(case: Case, edits: list[int], data: st.DataObject) -> None:
+    captured = named_capture(case)
+    edited = copy_graph(captured.graph)
+    for kind in edits:
+        _edit(edited, kind, data)
+    for first, second in itertools.permutations((captured.graph, edited)):
+        patched = _patched(first, second, diff_graphs(first, second))
+        assert patched == [(name, *row) for name, row in _rows(second).items()]
+
+
+@given(small_cases, st.data())
+def test_independent_nodes_in_another_order_are_a_matter_of_order_alone(case: Case, data: st.DataObject) -> None:
+    captured = named_capture(case)
+    edited = copy_graph(captured.graph)
+    node = _drawn_operation(edited, data)
+    assume(node.next.op != "output" and node not in node.next.all_input_nodes)
+    node.next.append(node)
+    diff = diff_graphs(captured.graph, edited)
+    (change,) = diff.changes
+    assert change.status == "reordered"
+    assert change.name in {qualified_name(node), qualified_name(node.prev)}
+
+
+@given(small_cases)
+def test_the_networkx_graph_tells_the_whole_graph(case: Case) -> None:
+    captured = named_capture(case)
+    digraph = to_networkx(captured.graph)
+    rebuilt: dict[str, tuple[object, ...]] = {}
+    for name, data in sorted(digraph.nodes(data=True), key=lambda entry: entry[1]["position"]):
+        uses = sorted((argument, source) for source, _, argument in digraph.in_edges(name, data="argument"))
+        assert [argument for argument, _ in uses] == list(range(len(uses)))
+        text = data["constants"]
+        for _, source in uses:
+            text = text.replace("'%'", f"%{source}", 1)
+        rebuilt[name] = (data["op"], text.replace(" ", ""))
+    keys = dict(zip(captured.graph.nodes, digraph, strict=True))
+    for node, (name, (op, text)) in zip(captured.graph.nodes, rebuilt.items(), strict=True):
+        assert (keys[node], node.op) == (name, op)
+        arguments = fx.map_arg((node.args, dict(node.kwargs)), lambda each: _Named(f"%{keys[each]}"))
+        assert repr(arguments).replace(" ", "") == text
+
+
+class _Named(str):
+    """A name that is printed without quotation marks."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)

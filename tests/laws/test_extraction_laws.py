@@ -1,4 +1,4 @@
-"""The laws of extraction, over generated models.
+"""The laws of extraction, over generated models and in every capture.
 
 The oracles are eager execution, with values cloned by hooks, and an interpreter of the unpruned graph that clones each
 value when it is made.
@@ -11,8 +11,8 @@ import pickle
 
 import pytest
 import torch
-from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.captures import law_of_every_capture
 from support.generated import (
     Prepared,
     deterministic_cases,
@@ -27,53 +27,53 @@ from support.oracle import Calls, assert_bit_equal
 from support.state import ModelState
 from torch.utils import _pytree as pytree
 
-from fxpasses.capture import capture_symbolic
 from fxpasses.errors import UnknownNodeError
+from fxpasses.feature_extraction.captures import CaptureName
 from fxpasses.testing import Case
 
 
-@given(small_cases)
-def test_a_capture_computes_what_the_model_computes(case: Case) -> None:
+@law_of_every_capture(small_cases)
+def test_a_capture_computes_what_the_model_computes(capture: CaptureName, case: Case) -> None:
     expected = Prepared.of(case)
     prepared = Prepared.of(case)
-    captured = capture_symbolic(prepared.module, training=case.training)
+    captured = prepared.captured(case, capture)
     assert_bit_equal(prepared.run(captured), expected.run(expected.module))
     for ours, theirs in zip(prepared.module.buffers(), expected.module.buffers(), strict=True):
         assert_bit_equal(ours, theirs, "a buffer after the call")
 
 
-@given(small_cases)
-def test_value_at_birth(case: Case) -> None:
-    expected = values_at_birth(case)
+@law_of_every_capture(small_cases)
+def test_value_at_birth(capture: CaptureName, case: Case) -> None:
+    expected = values_at_birth(case, capture)
     prepared = Prepared.of(case)
     wanted = [name for name in expected if name]
-    features = prepared.run(extractor(case, prepared.module, wanted))
+    features = prepared.run(extractor(case, prepared.module, wanted, capture))
     assert list(features) == wanted
     for name in wanted:
         assert_bit_equal(features[name], expected[name], name)
 
 
-@given(deterministic_cases, st.data())
-def test_company_and_order_change_no_value(case: Case, data: st.DataObject) -> None:
-    expected = values_at_birth(case)
+@law_of_every_capture(deterministic_cases, st.data())
+def test_company_and_order_change_no_value(capture: CaptureName, case: Case, data: st.DataObject) -> None:
+    expected = values_at_birth(case, capture)
     prepared = Prepared.of(case)
     wanted = some_of(data, [name for name in expected if name], min_size=1, max_size=4)
-    features = prepared.run(extractor(case, prepared.module, wanted))
+    features = prepared.run(extractor(case, prepared.module, wanted, capture))
     assert list(features) == wanted
     for name in wanted:
         assert_bit_equal(features[name], expected[name], name)
 
 
-@given(deterministic_cases, st.data())
-def test_effects_that_a_value_depends_on_are_kept(case: Case, data: st.DataObject) -> None:
-    expected = values_at_birth(case)
+@law_of_every_capture(deterministic_cases, st.data())
+def test_effects_that_a_value_depends_on_are_kept(capture: CaptureName, case: Case, data: st.DataObject) -> None:
+    expected = values_at_birth(case, capture)
     prepared = Prepared.of(case)
     name = data.draw(st.sampled_from([name for name in expected if name][::-1]))
-    assert_bit_equal(prepared.run(extractor(case, prepared.module, [name]))[name], expected[name], name)
+    assert_bit_equal(prepared.run(extractor(case, prepared.module, [name], capture))[name], expected[name], name)
 
 
-@given(deterministic_cases)
-def test_a_modules_name_means_the_modules_return_value(case: Case) -> None:
+@law_of_every_capture(deterministic_cases)
+def test_a_modules_name_means_the_modules_return_value(capture: CaptureName, case: Case) -> None:
     eager = Prepared.of(case)
     torch.manual_seed(0)
     calls = Calls(eager.module, *eager.args, **eager.kwargs)
@@ -85,14 +85,14 @@ def test_a_modules_name_means_the_modules_return_value(case: Case) -> None:
     if not returned:
         return
     prepared = Prepared.of(case)
-    features = prepared.run(extractor(case, prepared.module, list(returned)))
+    features = prepared.run(extractor(case, prepared.module, list(returned), capture))
     assert list(features) == list(returned)
     for path, value in returned.items():
         assert_bit_equal(features[path], value, path)
 
 
-@given(deterministic_cases)
-def test_a_further_call_has_a_name_too(case: Case) -> None:
+@law_of_every_capture(deterministic_cases)
+def test_a_further_call_has_a_name_too(capture: CaptureName, case: Case) -> None:
     eager = Prepared.of(case)
     calls = Calls(eager.module, *eager.args, **eager.kwargs)
     returned = {
@@ -104,29 +104,28 @@ def test_a_further_call_has_a_name_too(case: Case) -> None:
     if not returned:
         return
     prepared = Prepared.of(case)
-    features = prepared.run(extractor(case, prepared.module, list(returned)))
+    features = prepared.run(extractor(case, prepared.module, list(returned), capture))
     for name, value in returned.items():
         assert_bit_equal(features[name], value, name)
 
 
-@given(small_cases, st.data())
-def test_the_model_is_left_as_it_was(case: Case, data: st.DataObject) -> None:
+@law_of_every_capture(small_cases, st.data())
+def test_the_model_is_left_as_it_was(capture: CaptureName, case: Case, data: st.DataObject) -> None:
     module = case.build().module
     before = ModelState.of(module)
-    wanted = some_of(data, names(named_capture(case)), min_size=1, max_size=3)
-    extractor(case, module, wanted)
+    wanted = some_of(data, names(named_capture(case, capture)), min_size=1, max_size=3)
+    extractor(case, module, wanted, capture)
     before.assert_same(module)
     with pytest.raises(UnknownNodeError):
-        extractor(case, module, [*wanted, "there is no such node"])
+        extractor(case, module, [*wanted, "there is no such node"], capture)
     before.assert_same(module)
 
 
-@given(deterministic_cases, st.data())
-@settings(max_examples=30)
-def test_both_modes_survive_copies(case: Case, data: st.DataObject) -> None:
+@law_of_every_capture(deterministic_cases, st.data())
+def test_both_modes_survive_copies(capture: CaptureName, case: Case, data: st.DataObject) -> None:
     prepared = Prepared.of(case)
-    wanted = some_of(data, names(named_capture(case)), min_size=1, max_size=3)
-    original = extractor(case, prepared.module, wanted)
+    wanted = some_of(data, names(named_capture(case, capture)), min_size=1, max_size=3)
+    original = extractor(case, prepared.module, wanted, capture)
     for copied in (copy.deepcopy(original), pickle.loads(pickle.dumps(original))):
         again = copy.deepcopy(original)
         assert copied.training is case.training
@@ -138,11 +137,13 @@ def test_both_modes_survive_copies(case: Case, data: st.DataObject) -> None:
             )
 
 
-@given(small_cases, st.data())
-def test_parameters_are_the_models_own_and_only_what_is_needed(case: Case, data: st.DataObject) -> None:
+@law_of_every_capture(small_cases, st.data())
+def test_parameters_are_the_models_own_and_only_what_is_needed(
+    capture: CaptureName, case: Case, data: st.DataObject
+) -> None:
     prepared = Prepared.of(case)
-    wanted = some_of(data, names(named_capture(case)), min_size=1, max_size=3)
-    made = extractor(case, prepared.module, wanted)
+    wanted = some_of(data, names(named_capture(case, capture)), min_size=1, max_size=3)
+    made = extractor(case, prepared.module, wanted, capture)
     own = {id(tensor) for tensor in [*prepared.module.parameters(), *prepared.module.buffers()]}
     assert all(id(parameter) in own for parameter in made.parameters())
     used = {str(node.target) for graph in (made.train_graph, made.eval_graph) for node in graph.nodes}

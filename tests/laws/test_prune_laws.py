@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import inspect
+
 import networkx as nx
 from hypothesis import given
 from hypothesis import strategies as st
-from support.generated import DETERMINISTIC, Prepared, named_capture, names, small_cases, some_of, values_at_birth
+from support.generated import (
+    DETERMINISTIC,
+    Prepared,
+    deterministic_cases,
+    named_capture,
+    names,
+    small_cases,
+    some_of,
+    values_at_birth,
+)
 from support.oracle import assert_bit_equal
 from torch import fx
 
+from fxpasses import testing as fxt
 from fxpasses.graph.meta import qualified_name
 from fxpasses.passes.name_nodes import NameNodes
 from fxpasses.passes.prune_to_outputs import PruneToOutputs
@@ -103,3 +115,40 @@ def test_pruning_to_the_last_value_gives_the_last_value(case: Case) -> None:
     last = [name for name in expected if name][-1]
     pruned = PruneToOutputs([last])(NameNodes()(named_capture(case)).graph_module).graph_module
     assert_bit_equal(prepared.run(pruned)[last], expected[last], last)
+
+
+def _without_dead_code(graph_module: fx.GraphModule) -> fx.GraphModule:
+    """Torch's own dead code elimination, which is right where nothing is written."""
+    graph_module.graph.eliminate_dead_code(is_impure_node=lambda node: node.op in ("placeholder", "output"))
+    return graph_module
+
+
+@given(pure_cases, st.data())
+def test_pruning_and_removing_dead_code_may_come_in_either_order(case: Case, data: st.DataObject) -> None:
+    alive = _without_dead_code(named_capture(case))
+    wanted = some_of(data, names(alive), min_size=1, max_size=4)
+    pruned_last = PruneToOutputs(wanted)(alive).graph_module
+    pruned_first = _without_dead_code(_pruned(case, wanted))
+    assert str(pruned_last.graph) == str(pruned_first.graph) == str(_pruned(case, wanted).graph)
+
+
+@given(deterministic_cases, st.data())
+def test_what_pruning_claims_of_its_outputs_is_so(case: Case, data: st.DataObject) -> None:
+    """The laws that the pass chooses by its claims, on its own; it needs names, so that a named graph is pruned."""
+    wanted = some_of(data, names(named_capture(case)), min_size=1, max_size=4)
+    law = fxt.OutputsAsClaimed()
+    assert law in fxt.laws_for(PruneToOutputs(wanted))
+    built = case.build()
+    bound = inspect.signature(built.module.forward).bind(*built.args, **built.kwargs)
+    bound.apply_defaults()
+    fxt.check_pass(PruneToOutputs(wanted), named_capture(case), (), bound.arguments, laws=[law])
+
+
+@given(small_cases, st.data())
+def test_what_pruning_claims_to_keep_it_keeps(case: Case, data: st.DataObject) -> None:
+    wanted = some_of(data, names(named_capture(case)), min_size=1, max_size=4)
+    laws = [fxt.WellFormed(), fxt.InPlace(), fxt.KeepsFacts()]
+    built = case.build()
+    bound = inspect.signature(built.module.forward).bind(*built.args, **built.kwargs)
+    bound.apply_defaults()
+    fxt.check_pass(PruneToOutputs(wanted), named_capture(case), (), bound.arguments, laws=laws)
