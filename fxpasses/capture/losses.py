@@ -91,6 +91,9 @@ class LossRecorder:
 
 def relevant_losses(graph_module: fx.GraphModule, losses: Iterable[Loss]) -> list[Loss]:
     """Returns those of `losses` that concern something which is still in the graph."""
+    losses = list(losses)
+    if not losses:
+        return []
     names = {node.name for node in graph_module.graph.nodes if node.op != "placeholder"}
     paths = {scope.path for node in graph_module.graph.nodes for scope in scopes(node)} | {""}
     return [loss for loss in losses if (names.intersection(loss.nodes) if loss.nodes else loss.path in paths)]

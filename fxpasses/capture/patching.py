@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
@@ -20,6 +21,30 @@ def one_capture_at_a_time() -> Generator[None]:
     """
     with _one_at_a_time:
         yield
+
+
+@contextmanager
+def without_collecting() -> Generator[None]:
+    """Keeps Python from looking for garbage while its block runs, if it does so at all.
+
+    A graph is made of objects that all live until it is finished. Looking through them again and again finds nothing,
+    and takes a third of the time that a large graph takes.
+
+    Example:
+        >>> with without_collecting():
+        ...     gc.isenabled()
+        False
+        >>> gc.isenabled()
+        True
+    """
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from typing import Any, Literal, overload
 from torch import fx, nn
 
 from fxpasses.capture.losses import relevant_losses, warn_of_losses
+from fxpasses.capture.patching import without_collecting
 from fxpasses.errors import ArgumentTypeError
 from fxpasses.feature_extraction.both_modes import (
     BothModes,
@@ -20,7 +21,8 @@ from fxpasses.feature_extraction.both_modes import (
 from fxpasses.feature_extraction.captures import Capture, Examples
 from fxpasses.feature_extraction.dual_graph_module import DualGraphModule, common_root
 from fxpasses.feature_extraction.guarded import GuardCutter, guarded
-from fxpasses.feature_extraction.selection import ReturnNodes, Selection, check_selection, parse_selection
+from fxpasses.feature_extraction.selection import Pairs, ReturnNodes, Selection, check_selection, parse_selection
+from fxpasses.graph.analyses import shared_analyses
 from fxpasses.graph.lazy_graph_module import with_own_graph
 from fxpasses.graph.values import NamedValues
 from fxpasses.manager import PassManager
@@ -92,19 +94,21 @@ def create_feature_extractor(
     if guards not in ("check", "off"):
         raise ArgumentTypeError(f"guards={guards!r}: guards are 'check' or 'off'.")
     examples = Examples(example_inputs, example_kwargs)
-    captured = capture_both(model, CaptureOptions(tracer_kwargs, concrete_args, leaf_modules, names, capture, examples))
-    cut = {True: GuardCutter(captured.train), False: GuardCutter(captured.eval)}
-    in_train = NamedValues(captured.train)
-    in_eval = in_train if captured.eval is captured.train else NamedValues(captured.eval)
-    check_selection(selection, in_train, in_eval)
-    train, eval_ = _extract(selection, captured)
-    if not suppress_diff_warning:
-        requested = {*names_of(train), *names_of(eval_)}
-        warn_of_differences(captured.diff.restricted_to(requested), "the requested values", stacklevel=2)
-    warn_of_losses([loss for part in (train, eval_) for loss in relevant_losses(part, captured.losses)])
-    root = common_root(train, eval_)
-    root.training = model.training
-    extractor = DualGraphModule(root, train.graph, eval_.graph, type(model).__name__, selection)
+    options = CaptureOptions(tracer_kwargs, concrete_args, leaf_modules, names, capture, examples)
+    with shared_analyses(), without_collecting():
+        captured = capture_both(model, options)
+        cut = {True: GuardCutter(captured.train), False: GuardCutter(captured.eval)}
+        in_train = NamedValues(captured.train)
+        in_eval = in_train if captured.eval is captured.train else NamedValues(captured.eval)
+        check_selection(selection, in_train, in_eval)
+        train, eval_ = _extract(selection, captured)
+        if not suppress_diff_warning:
+            requested = {*names_of(train), *names_of(eval_)}
+            warn_of_differences(captured.diff.restricted_to(requested), "the requested values", stacklevel=2)
+        warn_of_losses([loss for part in (train, eval_) for loss in relevant_losses(part, captured.losses)])
+        root = common_root(train, eval_)
+        root.training = model.training
+        extractor = DualGraphModule(root, train.graph, eval_.graph, type(model).__name__, selection)
     if guards == "off":
         return extractor
     return guarded(extractor, {True: cut[True].relevant_to(train.graph), False: cut[False].relevant_to(eval_.graph)})
@@ -115,9 +119,13 @@ def _extract(selection: Selection, captured: BothModes) -> tuple[fx.GraphModule,
     train, eval_ = captured.train, captured.eval
     if train is eval_ and selection.train != selection.eval:
         eval_ = with_own_graph(train)
-    for_train, for_eval = (PassManager([PruneToOutputs(dict(pairs)), ProtectOutputs()]) for pairs in selection)
-    result = for_train(train).graph_module
-    return result, result if eval_ is train else for_eval(eval_).graph_module
+    result = _pipeline(selection.train)(train).graph_module
+    return result, result if eval_ is train else _pipeline(selection.eval)(eval_).graph_module
+
+
+def _pipeline(pairs: Pairs) -> PassManager:
+    # The graphs were captured here, for this one use: if a pass raises, nobody gets to see them.
+    return PassManager([PruneToOutputs(dict(pairs)), ProtectOutputs()], undo=False)
 
 
 @overload
@@ -196,7 +204,8 @@ def get_graph_node_names(
     examples = Examples(example_inputs, example_kwargs)
     options = CaptureOptions(tracer_kwargs, concrete_args, leaf_modules, names, capture, examples)
     if mode is None:
-        captured = capture_both(model, options)
+        with without_collecting():
+            captured = capture_both(model, options)
         if not suppress_diff_warning:
             warn_of_differences(captured.diff, "the model", stacklevel=2)
         return names_of(captured.train), names_of(captured.eval)
@@ -204,4 +213,5 @@ def get_graph_node_names(
         raise ArgumentTypeError(
             f"mode={mode!r}: the modes are 'train', 'eval' and 'current', and None for train and eval."
         )
-    return names_of(capture_mode(model, None if mode == "current" else mode == "train", options))
+    with without_collecting():
+        return names_of(capture_mode(model, None if mode == "current" else mode == "train", options))

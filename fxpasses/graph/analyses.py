@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import fx
 
 from fxpasses.graph.effects import Effects, analyze_effects
+from fxpasses.graph.effects.analysis import Summaries
 
 
 @dataclass(frozen=True)
@@ -25,19 +26,28 @@ class _Known:
         return all(_is_as_it_was(node, self.nodes.get(node)) for node in graph.nodes if node.op != "output")
 
 
-_shared: ContextVar[dict[tuple[int, bool | None], _Known] | None] = ContextVar("_shared", default=None)
+@dataclass(frozen=True)
+class _Shared:
+    """What was found out since a block began: the effects of graphs, and what callees do as their source tells."""
+
+    effects: dict[tuple[int, bool | None], _Known] = field(default_factory=dict[tuple[int, bool | None], _Known])
+    summaries: Summaries = field(default_factory=Summaries)
+
+
+_shared: ContextVar[_Shared | None] = ContextVar("_shared", default=None)
 
 
 @contextmanager
 def shared_analyses() -> Generator[None]:
     """Lets `effects_of` remember what it found out until the end of the block; the pass manager opens one for each run.
 
+    What is remembered serves every graph that calls the same modules: those of both modes of a model, for example.
     Nothing is remembered outside of such a block: between two runs a module may have been switched or replaced.
     """
     if _shared.get() is not None:
         yield
         return
-    token = _shared.set({})
+    token = _shared.set(_Shared())
     try:
         yield
     finally:
@@ -66,10 +76,11 @@ def effects_of(graph_module: fx.GraphModule, training: bool | None = None) -> Ef
     if shared is None:
         return analyze_effects(graph_module, training=training)
     graph = graph_module.graph
-    known = shared.get((id(graph), training))
+    known = shared.effects.get((id(graph), training))
     if known is None or not known.still_hold(graph):
         states = {node: (node.target, node.args, node.kwargs) for node in graph.nodes}
-        known = shared[id(graph), training] = _Known(analyze_effects(graph_module, training=training), states)
+        found = analyze_effects(graph_module, training=training, summaries=shared.summaries)
+        known = shared.effects[id(graph), training] = _Known(found, states)
     return known.effects
 
 

@@ -29,7 +29,9 @@ def qualified_name(node: fx.Node) -> str | None:
         >>> qualified_name(x)
         'x'
     """
-    return cast("str | None", _node_entries(node).get("name"))
+    custom: Mapping[str, Any] | None = node.meta.get("custom")
+    entries = custom.get(_KEY) if custom else None
+    return entries.get("name") if entries else None
 
 
 def name_and_style(node: fx.Node) -> tuple[str | None, str | None]:
@@ -45,8 +47,11 @@ def set_name(node: fx.Node, name: str, style: str) -> None:
 
     Copies of a graph share the dictionaries inside `node.meta`, so they are replaced, never written into.
     """
-    custom = cast("dict[str, Any]", node.meta.get("custom") or {})
-    node.meta["custom"] = {**custom, _KEY: {**_node_entries(node), "name": name, "style": style}}
+    custom: Mapping[str, Any] | None = node.meta.get("custom")
+    if custom:
+        node.meta["custom"] = {**custom, _KEY: {**_node_entries(node), "name": name, "style": style}}
+    else:
+        node.meta["custom"] = {_KEY: {"name": name, "style": style}}
 
 
 def without_name(custom: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import cast
 
-import torch
 from torch import fx, nn
+
+from fxpasses.graph.module_tree import ModuleTree
 
 
 def targets(graph: fx.Graph) -> Iterator[str]:
@@ -26,6 +28,22 @@ def attribute(root: nn.Module, path: str) -> object:
     for name in path.split("."):
         value = getattr(value, name, None)
     return value
+
+
+def submodule(root: nn.Module, path: str) -> nn.Module:
+    """Returns the module at `path` below `root`, as `nn.Module.get_submodule` does, with less work for each step.
+
+    Example:
+        >>> submodule(nn.Sequential(nn.Sequential(nn.ReLU())), "0.0")
+        ReLU()
+    """
+    module = root
+    for name in path.split("."):
+        children = module._modules
+        if children.get(name) is None:
+            return root.get_submodule(path)  # it knows what else there may be, and what to say if there is nothing
+        module = cast("nn.Module", children[name])
+    return module
 
 
 def copy_targets(root: nn.Module, into: nn.Module, graph: fx.Graph) -> None:
@@ -132,5 +150,6 @@ def set_mode_below(root: nn.Module, mode: bool) -> None:
             module.train(mode)
 
 
-def _tensors(module: nn.Module) -> set[torch.Tensor]:
-    return {*module.parameters(), *module.buffers()}
+def _tensors(module: nn.Module) -> set[int]:
+    tree = ModuleTree.of(module)
+    return {id(tensor) for _, tensor in (*tree.parameters(), *tree.buffers())}

@@ -7,6 +7,7 @@ qualified name stays the user's.
 
 from __future__ import annotations
 
+import functools
 import keyword
 import re
 import unicodedata
@@ -64,11 +65,12 @@ def reachable_path(graph_module: nn.Module, path: str) -> str:
 def module_path(node: fx.Node) -> str:
     """Returns the user's path of the module that a `call_module` node calls."""
     target = str(node.target)
-    stack = node.meta.get("nn_module_stack") or {}
-    path = str(next(reversed(stack.values()))[0]) if stack else target
+    stack = node.meta.get("nn_module_stack")
+    path = str(stack[next(reversed(stack))][0]) if stack else target
     return path if path != target and _bare(path) == _bare(target) else target
 
 
+@functools.lru_cache(maxsize=4096)
 def _is_unspellable(name: str) -> bool:
     # Python reads an identifier in its normal form: `self.ª` is `self.a`.
     altered = name.isidentifier() and unicodedata.normalize("NFKC", name) != name

@@ -90,7 +90,7 @@ class Snapshot:
     def take(cls, graph_module: fx.GraphModule) -> Snapshot:
         """Records the state of `graph_module`."""
         state = GraphState.of(graph_module)
-        owners = [module for module in graph_module.modules() if isinstance(module, fx.GraphModule)]
+        owners = [module for module in ModuleTree.of(graph_module).paths if isinstance(module, fx.GraphModule)]
         containers = _Containers({})
         for columns in state.graphs.values():
             containers.add(map(_meta_of, columns.nodes))

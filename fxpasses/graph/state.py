@@ -14,6 +14,8 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import fx, nn
 
+from fxpasses.graph.module_tree import ModuleTree
+
 FIELDS = ("op", "name", "target", "args", "kwargs", "type")
 """What makes up a node, besides its place and its meta."""
 
@@ -122,9 +124,11 @@ class GraphState:
     @classmethod
     def of(cls, graph_module: fx.GraphModule) -> GraphState:
         """Records the state of `graph_module`, in linear time."""
-        modules = list(graph_module.named_modules())
-        graphs = {path: GraphColumns.of(module.graph) for path, module in modules if isinstance(module, fx.GraphModule)}
-        held = _held_by(module for _, module in modules)
+        modules = ModuleTree.of(graph_module).paths
+        graphs = {
+            path: GraphColumns.of(each.graph) for each, path in modules.items() if isinstance(each, fx.GraphModule)
+        }
+        held = _held_by(modules)
         return cls(graph_module, graphs, held, list(map(_writes, held)))
 
     @property
@@ -134,9 +138,9 @@ class GraphState:
 
     def still_holds(self) -> bool:
         """Whether nothing changed since; False may also mean that something was set to an equal value."""
-        modules = list(self.graph_module.named_modules())
-        graphs = {path: module.graph for path, module in modules if isinstance(module, fx.GraphModule)}
-        held = _held_by(module for _, module in modules)
+        modules = ModuleTree.of(self.graph_module).paths
+        graphs = {path: each.graph for each, path in modules.items() if isinstance(each, fx.GraphModule)}
+        held = _held_by(modules)
         return (
             graphs.keys() == self.graphs.keys()
             and all(graphs[path] is columns.graph and columns.still_hold() for path, columns in self.graphs.items())

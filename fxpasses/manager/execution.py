@@ -13,6 +13,7 @@ from torch import fx
 from fxpasses.errors import ArgumentTypeError, ContractError, PassError
 from fxpasses.graph.analyses import shared_analyses
 from fxpasses.graph.facts import Fact
+from fxpasses.graph.module_tree import ModuleTree
 from fxpasses.graph.snapshot import Snapshot
 from fxpasses.graph.state import GraphState
 from fxpasses.manager.claims import check_claims
@@ -41,10 +42,12 @@ class Composite(Pass):
     Attributes:
         text_name: How the text of a pipeline calls it.
         passes: The passes inside.
+        undo: Whether the graph module is put back if a pass raises.
     """
 
     text_name: ClassVar[str]
     passes: tuple[PassLike, ...]
+    undo: bool = True
 
     def __call__(self, graph_module: fx.GraphModule) -> PipelineResult:
         """Runs the precondition, the passes as one transaction, and the postcondition; see `call`."""
@@ -75,9 +78,10 @@ class Composite(Pass):
 class Execution:
     """What is known while a pipeline runs."""
 
-    def __init__(self, state: GraphState, known: set[Fact]) -> None:
+    def __init__(self, state: GraphState, known: set[Fact], undo: bool) -> None:
         self.state = state
         self.known = known
+        self.undo = undo
         self.instruments: tuple[Instrument, ...] = ()
         self.involved: list[Instrument] = []
 
@@ -147,9 +151,10 @@ class Execution:
             raise error
         which = f"{step.name} (pass {place_text(step.position)})"
         did = f"{which} raised {type(error).__name__}" if step.result is None else f"After {which}"
+        restored = "is as it was before the pipeline" if self.undo else "is as the pass left it"
         message = (
             f"{did}: {error}\n"
-            "The graph module is as it was before the pipeline; this error's `before` and `after` are copies of the "
+            f"The graph module {restored}; this error's `before` and `after` are copies of the "
             "graph as the pass got and left it."
         )
         raise PassError(message, pass_=step.pass_, position=step.position, before=before, after=after) from error
@@ -158,23 +163,25 @@ class Execution:
 def run_as_transaction(pipeline: Composite, graph_module: fx.GraphModule) -> PipelineResult:
     """Runs `pipeline`; compiles once if anything changed, and puts everything back if anything raises."""
     known = check_needs(pipeline.placed(()), graph_module)
-    snapshot = Snapshot.take(graph_module)
-    execution = Execution(snapshot.state, known)
+    snapshot = Snapshot.take(graph_module) if pipeline.undo else None
+    state = GraphState.of(graph_module) if snapshot is None else snapshot.state
+    execution = Execution(state, known, pipeline.undo)
     try:
         with shared_analyses():
             result = pipeline.run(execution, graph_module, ())
-        if execution.state is not snapshot.state:  # meta alone does not enter the code
+        if execution.state is not state:  # meta alone does not enter the code
             _recompile(result.graph_module)
     except BaseException:
-        snapshot.restore()
-        for instrument in execution.involved:
-            instrument.after_restore(graph_module)
+        if snapshot is not None:
+            snapshot.restore()
+            for instrument in execution.involved:
+                instrument.after_restore(graph_module)
         raise
     return result
 
 
 def _recompile(graph_module: fx.GraphModule) -> None:
-    for module in graph_module.modules():
+    for module in ModuleTree.of(graph_module).paths:
         if isinstance(module, fx.GraphModule):
             module.recompile()
 

@@ -29,6 +29,8 @@ class PassManager(Composite):
     Attributes:
         passes: What to run: passes of fxpasses, or any `f(graph_module) -> PassResult`.
         instruments: What watches the run, such as `Verify()`; they see the passes of nested pipelines too.
+        undo: Whether the graph module is put back if a pass raises. False saves remembering it, for a graph module that
+            nobody else holds.
 
     Example:
         >>> from fxpasses.passes.name_nodes import NameNodes
@@ -41,11 +43,15 @@ class PassManager(Composite):
 
     passes: tuple[PassLike, ...]
     instruments: tuple[Instrument, ...] = field(default=(), compare=False, repr=False)
+    undo: bool = field(default=True, compare=False, repr=False)
 
-    def __init__(self, passes: Iterable[PassLike], *, instruments: Iterable[Instrument] = ()) -> None:
+    def __init__(
+        self, passes: Iterable[PassLike], *, instruments: Iterable[Instrument] = (), undo: bool = True
+    ) -> None:
         """Takes the passes in the order in which they run."""
         object.__setattr__(self, "passes", checked_passes(type(self).__name__, passes))
         object.__setattr__(self, "instruments", tuple(instruments))
+        object.__setattr__(self, "undo", undo)
 
     @classmethod
     def parse(cls, text: str, *, instruments: Iterable[Instrument] = ()) -> PassManager:
@@ -68,7 +74,7 @@ class PassManager(Composite):
 
     def instrumented(self, *instruments: Instrument) -> PassManager:
         """Returns the same pipeline with these instruments after those that it has."""
-        return type(self)(self.passes, instruments=(*self.instruments, *instruments))
+        return type(self)(self.passes, instruments=(*self.instruments, *instruments), undo=self.undo)
 
     def placed(self, prefix: tuple[int, ...]) -> Iterator[Placed]:
         """Yields every pass inside, nested ones too, in the order of running."""

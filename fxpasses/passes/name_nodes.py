@@ -63,20 +63,25 @@ class NameNodes(Pass):
 
     def call(self, graph_module: fx.GraphModule) -> PassResult:
         """Names what has no name yet."""
-        names = names_of(graph_module, self.style)
+        paths = _called_paths(graph_module)
+        names = _names(graph_module, self.style, paths)
         modified = [node for node, name in names.items() if name_and_style(node) != (name, self.style)]
         for node in modified:
             set_name(node, names[node], self.style)
-        return PassResult(graph_module, bool(modified) | _name_calls(graph_module, set(names.values())))
+        return PassResult(graph_module, bool(modified) | _name_calls(graph_module, paths.union(names.values())))
 
 
 def names_of(graph_module: fx.GraphModule, style: NameStyle) -> dict[fx.Node, str]:
     """Returns the name of each node but the output, in graph order; changes nothing."""
+    return _names(graph_module, style, _called_paths(graph_module))
+
+
+def _names(graph_module: fx.GraphModule, style: NameStyle, called_paths: set[str]) -> dict[fx.Node, str]:
     nodes = [node for node in graph_module.graph.nodes if node.op != "output"]
     folded = buffer_expressions(graph_module)
     if style == "torchvision":
         return _torchvision_names(nodes, folded)
-    return exact_names(nodes, _called_paths(graph_module), folded)
+    return exact_names(nodes, called_paths, folded)
 
 
 def exact_names(
@@ -92,7 +97,9 @@ def exact_names(
     """
     last = set(numbered_last)
     order = dict.fromkeys(nodes)
-    nodes = [node for node in order if node not in last] + [node for node in order if node in last]
+    nodes = list(order)
+    if last:
+        nodes = [node for node in order if node not in last] + [node for node in order if node in last]
     counter = _Counter(module_paths)
     kept = _kept_names(nodes)
     owners = _owners(nodes, kept, counter.taken)
@@ -108,7 +115,7 @@ def exact_names(
             names[node] = counter.next_name(_base_name(node))
         if node.op == "call_module":
             called.add(module_path(node))
-    return {node: names[node] for node in order}
+    return {node: names[node] for node in order} if last else names
 
 
 class _Counter:
@@ -173,7 +180,7 @@ def buffer_expressions(graph_module: fx.GraphModule) -> set[fx.Node]:
     """Returns the operations whose only inputs are buffers and constants, and what is computed from those."""
     found: set[fx.Node] = set()
     for node in graph_module.graph.nodes:
-        if _reads_buffer(graph_module, node) or _uses_only(found, node):
+        if _reads_buffer(graph_module, node) or (found and _uses_only(found, node)):
             found.add(node)
     return found
 
@@ -188,11 +195,16 @@ def _uses_only(found: set[fx.Node], node: fx.Node) -> bool:
 
 
 def _name_calls(graph_module: fx.GraphModule, taken: set[str]) -> bool:
-    """Names the recorded calls: the first of a module by its path, a further one by the next free number."""
+    """Names the recorded calls: the first of a module by its path, a further one by the next free number.
+
+    Args:
+        graph_module: Its capture record gets the names.
+        taken: The names of all nodes, and the paths of all modules that are called.
+    """
     record = capture_record(graph_module)
     if record is None:
         return False
-    counter = _Counter(taken | _called_paths(graph_module))
+    counter = _Counter(taken)
     counter.taken.update(call.name for call in record.calls if call.name is not None)
     calls = tuple(_named_call(call, counter) for call in record.calls)
     if calls == record.calls:

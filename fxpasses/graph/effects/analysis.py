@@ -26,6 +26,7 @@ from fxpasses.graph.effects.methods import behaviour_of_method
 from fxpasses.graph.effects.modules import behaviour_of_module
 from fxpasses.graph.effects.source.summary import behaviour_from_source
 from fxpasses.graph.effects.storages import NOWHERE, Storages, StorageTable, storage_key
+from fxpasses.graph.modules import submodule
 
 _NODES = frozenset[fx.Node]()
 
@@ -89,8 +90,41 @@ class Effects:
         return tuple(node for node in writer.all_input_nodes if self.may_write(writer, node))
 
 
+class Summaries:
+    """What the source of callees tells, remembered for calls that pass the same constants and the same kinds of values.
+
+    What a module does may be another thing once it was changed: good for as long as nobody does that.
+    """
+
+    def __init__(self) -> None:
+        # The calls are kept because they keep alive what the keys tell apart by identity.
+        self._found: dict[Hashable, tuple[Behaviour, object]] = {}
+
+    def behaviour(self, callee: Any, training: bool | None, node: fx.Node, kinds: Mapping[fx.Node, Kind]) -> Behaviour:
+        """Returns what calling `callee` as `node` does may do; its source is read once for each kind of call."""
+        call = (training, id(callee), _pattern(node.args, kinds), _pattern(tuple(node.kwargs.items()), kinds))
+        if call not in self._found:
+            found = behaviour_from_source(callee, training, node.args, node.kwargs, kinds.__getitem__)
+            self._found[call] = (found, (callee, node.args, node.kwargs))
+        return self._found[call][0]
+
+
+def _pattern(argument: object, kinds: Mapping[fx.Node, Kind]) -> Hashable:
+    if isinstance(argument, fx.Node):
+        return ("node", kinds[argument])
+    if isinstance(argument, tuple | list):
+        items = cast("Sequence[object]", argument)
+        return (type(items).__name__, *(_pattern(item, kinds) for item in items))
+    is_plain = isinstance(argument, bool | int | float | str | type(None))
+    return (type(argument), argument) if is_plain else id(argument)
+
+
 def analyze_effects(
-    graph_module: fx.GraphModule, *, example_inputs: Sequence[object] | None = None, training: bool | None = None
+    graph_module: fx.GraphModule,
+    *,
+    example_inputs: Sequence[object] | None = None,
+    training: bool | None = None,
+    summaries: Summaries | None = None,
 ) -> Effects:
     """Finds out which nodes of a graph write, and what may share memory with what.
 
@@ -102,11 +136,12 @@ def analyze_effects(
             take the same way; without, or where the graph does not run on tensors without data, it is static.
         training: The `training` flag to assume for every module that is called; None for either one, which stays right
             when a module is switched later. An exact run takes the modules as they are.
+        summaries: What was read of callees before; what is read now is added.
 
     Returns:
         The effects; `exact` says which way they were found.
     """
-    static = _Analysis(graph_module, training).run()
+    static = _Analysis(graph_module, training, summaries or Summaries()).run()
     if example_inputs is None:
         return static
     observed = observe(graph_module, example_inputs)
@@ -134,7 +169,7 @@ def _exact(static: Effects, observed: Observed) -> Effects:
 class _Analysis:
     """One walk through a graph, in order of execution."""
 
-    def __init__(self, graph_module: fx.GraphModule, training: bool | None) -> None:
+    def __init__(self, graph_module: fx.GraphModule, training: bool | None, summaries: Summaries) -> None:
         self._root = graph_module
         self._training = training
         self._table = StorageTable()
@@ -144,7 +179,7 @@ class _Analysis:
         self._roles: dict[str, set[fx.Node]] = {}
         self._state: dict[object, Storages] = {}
         self._inputs: list[Storages] = []
-        self._read: dict[Hashable, Behaviour] = {}
+        self._summaries = summaries
         self._modules: dict[str, nn.Module] = {}
 
     def run(self) -> Effects:
@@ -234,21 +269,7 @@ class _Analysis:
         return known or self._from_source(module, node)
 
     def _from_source(self, callee: Any, node: fx.Node) -> Behaviour:
-        """Reads the callee's source, once for all calls that pass the same constants and the same kinds of values."""
-        call = (id(callee), *map(self._pattern, node.args), *map(self._pattern, node.kwargs.items()))
-        if call not in self._read:
-            kind_of = self._kinds.__getitem__
-            self._read[call] = behaviour_from_source(callee, self._training, node.args, node.kwargs, kind_of)
-        return self._read[call]
-
-    def _pattern(self, argument: object) -> Hashable:
-        if isinstance(argument, fx.Node):
-            return ("node", self._kinds[argument])
-        if isinstance(argument, tuple | list):
-            items = cast("Sequence[object]", argument)
-            return (type(items).__name__, *map(self._pattern, items))
-        is_plain = isinstance(argument, bool | int | float | str | type(None))
-        return (type(argument), argument) if is_plain else id(argument)
+        return self._summaries.behaviour(callee, self._training, node, self._kinds)
 
     def _of_key(self, node: fx.Node, key: Key) -> Storages:
         """Returns the storages of one argument of a call, or of what the callee owns."""
@@ -264,7 +285,7 @@ class _Analysis:
 
     def _module(self, path: str) -> nn.Module:
         if path not in self._modules:
-            self._modules[path] = self._root.get_submodule(path)
+            self._modules[path] = submodule(self._root, path)
         return self._modules[path]
 
     def _link(self, node: fx.Node, behaviour: Behaviour) -> None:
@@ -304,7 +325,7 @@ def _tensors(module: nn.Module) -> Iterable[torch.Tensor]:
 
 def _attribute(root: nn.Module, path: str) -> object:
     owner, _, name = path.rpartition(".")
-    return getattr(root.get_submodule(owner), name, None)
+    return getattr(submodule(root, owner) if owner else root, name, None)
 
 
 def _nodes_in(argument: object) -> list[fx.Node]:

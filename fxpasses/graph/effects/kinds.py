@@ -9,6 +9,7 @@ import torch
 from torch import fx, nn
 
 from fxpasses.graph.effects.behaviour import Behaviour, Kind
+from fxpasses.graph.modules import submodule
 
 _NUMBERS = (bool, int, float, torch.SymInt, torch.SymFloat, torch.SymBool)
 _CONTAINERS = (list, tuple, dict, set, str)
@@ -85,6 +86,6 @@ def _takes_tensor(user: fx.Node, node: fx.Node, root: nn.Module) -> bool:
         name = str(user.target)
         return hasattr(torch.Tensor, name) and not any(hasattr(each, name) for each in _CONTAINERS)
     if user.op == "call_module":
-        module = root.get_submodule(str(user.target))
+        module = submodule(root, str(user.target))
         return type(module).__module__.startswith("torch.nn.modules") and not isinstance(module, _PASSES_ANYTHING)
     return user.target is getattr and user.args[1] in ("shape", "dtype", "device", "ndim")
