@@ -14,6 +14,8 @@ from torch.utils import _pytree as pytree
 from fxpasses.capture.exported_arguments import DynamicSizes, dynamic_sizes, example_arguments, free_sizes
 from fxpasses.capture.exported_calls import exported_calls, own_stack
 from fxpasses.capture.exported_graph import plain_graph
+from fxpasses.capture.exported_output import OutputForm, plain_output, plain_paths, watched_calls
+from fxpasses.capture.exported_regions import inline_regions
 from fxpasses.capture.guards import GuardSet, set_guards, structure_guards
 from fxpasses.capture.modes import left_as_it_was
 from fxpasses.capture.signature import Argument
@@ -22,6 +24,7 @@ from fxpasses.errors import ArgumentTypeError, CaptureError
 from fxpasses.graph.calls import CaptureRecord
 from fxpasses.graph.lazy_graph_module import LazyGraphModule
 from fxpasses.graph.meta import set_capture_record
+from fxpasses.graph.modules import attribute
 from fxpasses.graph.regions import module_calls
 
 
@@ -64,8 +67,9 @@ def capture_exported(
     args, kwargs = example_arguments(model, example_inputs, example_kwargs)
     with left_as_it_was(model, training):
         mode = model.training
-        program = _exported(model, args, kwargs, dynamic_sizes(args, kwargs, dynamic_shapes))
-    return _graph_module(program, model, mode)
+        with plain_output(model) as form:
+            program = _exported(model, args, kwargs, dynamic_sizes(args, kwargs, dynamic_shapes))
+    return _graph_module(program, model, mode, form)
 
 
 def capture_program(
@@ -92,42 +96,67 @@ def capture_program(
         raise ArgumentTypeError(
             f"program: expected an ExportedProgram or a path, got an object of type {type(program).__name__}."
         )
-    return _graph_module(program, model, False if model is None else model.training)
+    return _graph_module(program, model, False if model is None else model.training, OutputForm())
 
 
 def _exported(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], sizes: DynamicSizes) -> ExportedProgram:
+    """Exports with as many of the modules' signatures, and with as many free sizes, as `torch.export` lets through."""
     paths = tuple(path for path, _ in model.named_modules() if path)
     failures: list[Exception] = []
-    for dynamic, preserved in ((sizes, paths), (sizes, ()), (None, paths), (None, ())):
+
+    def attempt(dynamic: DynamicSizes, preserved: tuple[str, ...]) -> ExportedProgram | None:
         try:
             return torch.export.export(
                 model, args, kwargs, dynamic_shapes=dynamic, strict=False, preserve_module_call_signature=preserved
             )
         except Exception as error:  # torch.export raises whatever the model or the tracer raised
             failures.append(error)
-    first = failures[0]
-    lines = [line for line in str(first).splitlines() if line.strip()] or [""]
-    raise CaptureError(
-        f"{type(model).__name__} cannot be exported: {type(first).__name__}: {lines[0].strip()}\n"
+            return None
+
+    for dynamic in (sizes, None):
+        program = attempt(dynamic, paths)
+        if program is not None:
+            return program
+        with watched_calls(model) as seen:
+            program = attempt(dynamic, ())
+        if program is not None:
+            plain = plain_paths(paths, seen)
+            return (attempt(dynamic, plain) if 0 < len(plain) < len(paths) else None) or program
+    raise _failure(model, failures[0])
+
+
+def _failure(model: nn.Module, error: Exception) -> CaptureError:
+    lines = [line for line in str(error).splitlines() if line.strip()] or [""]
+    failure = CaptureError(
+        f"{type(model).__name__} cannot be exported: {type(error).__name__}: {lines[0].strip()}\n"
         "torch.export.draft_export(model, args, kwargs) lists what is in the way."
-    ) from first
+    )
+    failure.__cause__ = error
+    return failure
 
 
-def _graph_module(program: ExportedProgram, model: nn.Module | None, training: bool) -> fx.GraphModule:
+def _graph_module(
+    program: ExportedProgram, model: nn.Module | None, training: bool, form: OutputForm
+) -> fx.GraphModule:
     unlifted = program.module(check_guards=False)
     root = unlifted if model is None else model
+    inlined = inline_regions(unlifted)
     arguments = _arguments(program)
-    graph, nodes = plain_graph(unlifted, arguments)
+    graph, nodes = plain_graph(unlifted, arguments, form)
     nodes |= _inputs_by_name(program, unlifted, nodes)
+    nodes |= {name: nodes[node.name] for name, node in inlined.values.items() if node.name in nodes}
     types = {path: type(module) for path, module in root.named_modules()} if model is not None else {}
     for node in graph.nodes:
         own_stack(node, types)
+    constants = _constants(graph, unlifted, root)
     graph_module = LazyGraphModule(root, graph, type(root).__name__ if model is not None else "ExportedProgram")
     graph_module.training = training
-    _add_constants(graph_module, unlifted)
-    calls = exported_calls(program, graph, nodes, types, module_calls(graph_module))
+    for name, constant in constants.items():
+        graph_module.register_buffer(name, constant, persistent=False)
+    calls = exported_calls(program, graph, nodes, types, module_calls(graph_module), inlined.calls)
     aliases = {} if model is None else module_aliases(model)
-    set_capture_record(graph_module, CaptureRecord(root, training, calls, aliases=aliases))
+    losses = inlined.losses(nodes)
+    set_capture_record(graph_module, CaptureRecord(root, training, calls, losses, aliases=aliases))
     set_guards(graph_module, _guards(program, graph, arguments))
     return graph_module
 
@@ -162,16 +191,23 @@ def _argument_names(program: ExportedProgram) -> list[str]:
     return list(names or [])
 
 
-def _add_constants(graph_module: LazyGraphModule, unlifted: fx.GraphModule) -> None:
-    """Makes the constants that the export found follow the module to another device, outside of its state dict."""
-    for node in graph_module.graph.find_nodes(op="get_attr"):
+def _constants(graph: fx.Graph, unlifted: fx.GraphModule, root: nn.Module) -> dict[str, torch.Tensor]:
+    """Returns the tensors that the export found and the model does not have, by the names that the graph now uses.
+
+    As buffers of the graph module's own they follow it to another device; its submodules are the model's.
+    """
+    found: dict[str, torch.Tensor] = {}
+    for node in graph.find_nodes(op="get_attr"):
         path = str(node.target)
-        if (
-            "." not in path
-            and not hasattr(graph_module, path)
-            and isinstance(getattr(unlifted, path, None), torch.Tensor)
-        ):
-            graph_module.register_buffer(path, getattr(unlifted, path), persistent=False)
+        tensor = attribute(unlifted, path)
+        if attribute(root, path) is not None or not isinstance(tensor, torch.Tensor):
+            continue
+        name = path.replace(".", "_")
+        while hasattr(root, name) or (name in found and found[name] is not tensor):
+            name += "_"
+        found[name] = tensor
+        node.target = name
+    return found
 
 
 def _guards(program: ExportedProgram, graph: fx.Graph, arguments: Sequence[Argument]) -> GuardSet:

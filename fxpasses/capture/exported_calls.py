@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
@@ -10,6 +11,7 @@ from torch import fx, nn
 from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
+from fxpasses.capture.exported_regions import CallInBlock
 from fxpasses.graph.calls import ModuleCall, NodeRef, Opaque, leaves, map_structure
 from fxpasses.graph.meta import scopes
 from fxpasses.graph.regions import regions
@@ -35,6 +37,7 @@ def exported_calls(
     nodes: Mapping[str, fx.Node],
     types: ModuleTypes,
     from_stacks: Sequence[ModuleCall] = (),
+    in_blocks: Mapping[str, CallInBlock] | None = None,
 ) -> tuple[ModuleCall, ...]:
     """Returns the calls of all modules, in the order in which they began.
 
@@ -44,16 +47,15 @@ def exported_calls(
         nodes: The nodes of `graph` by the names that they have in the program.
         types: The classes of the model's modules; those that are missing are looked up by name, or unknown.
         from_stacks: What the stacks of the nodes tell; used for calls that the program says nothing about.
+        in_blocks: What calls took and returned of which the program says but the structure.
     """
     timeline = _Timeline(graph)
     reader = _Reader(nodes)
     calls: list[tuple[tuple[float, int], ModuleCall]] = []
-    for entry in program.module_call_graph:
-        if not entry.fqn or entry.signature is None:
-            continue
-        path, _, index = entry.fqn.partition("@")
-        args, kwargs, output = reader.structures(entry.signature)
-        key = timeline.key(entry.fqn)
+    for fqn, signature in _signatures(program, in_blocks or {}):
+        path, _, index = fqn.partition("@")
+        args, kwargs, output = reader.structures(signature)
+        key = timeline.key(fqn)
         began = timeline.began(key, leaves((args, kwargs)))
         call = ModuleCall(
             path,
@@ -71,6 +73,15 @@ def exported_calls(
         if call.key not in known:
             calls.append(((timeline.began(call.key, ()), call.path.count(".")), call))
     return tuple(call for _, call in sorted(calls, key=lambda each: each[0]))
+
+
+def _signatures(program: ExportedProgram, in_blocks: Mapping[str, CallInBlock]) -> list[tuple[str, Any]]:
+    known = {entry.fqn: entry.signature for entry in program.module_call_graph if entry.fqn and entry.signature}
+    for fqn, call in in_blocks.items():
+        signature: Any = known.get(fqn, known.get(fqn.partition("@")[0]))
+        if signature is not None:
+            known[fqn] = dataclasses.replace(signature, inputs=call.inputs, outputs=call.outputs)
+    return list(known.items())
 
 
 class _Timeline:
@@ -133,6 +144,8 @@ class _Reader:
     def _value(self, argument: Any) -> object:
         if hasattr(argument, "value"):
             return argument.value
+        if not hasattr(argument, "name"):
+            return argument  # a constant in a block
         node = self._nodes.get(argument.name)
         return (
             NodeRef(node.name) if node is not None else Opaque(f"the value {argument.name!r} of the exported program")

@@ -11,6 +11,7 @@ from torch import fx
 from torch.fx.node import map_arg
 from torch.utils import _pytree as pytree
 
+from fxpasses.capture.exported_output import OutputForm, Unflattened
 from fxpasses.capture.signature import Argument, placeholder_default
 
 _AUGMENTED: dict[Any, Callable[..., Any]] = {
@@ -21,24 +22,9 @@ _AUGMENTED: dict[Any, Callable[..., Any]] = {
 _IN_PLACE_OPERATORS = frozenset(_AUGMENTED.values())
 
 
-class Unflattened:
-    """A function from the values of a container's leaves to the container.
-
-    Args:
-        spec: The container's structure.
-    """
-
-    def __init__(self, spec: pytree.TreeSpec) -> None:
-        self._spec = spec
-        self.__name__ = self.__qualname__ = getattr(spec.type, "__name__", "container")
-        self.__module__ = __name__
-
-    def __call__(self, *values: Any) -> Any:
-        """Makes the container."""
-        return pytree.tree_unflatten(values, self._spec)
-
-
-def plain_graph(unlifted: fx.GraphModule, arguments: Sequence[Argument]) -> tuple[fx.Graph, dict[str, fx.Node]]:
+def plain_graph(
+    unlifted: fx.GraphModule, arguments: Sequence[Argument], form: OutputForm
+) -> tuple[fx.Graph, dict[str, fx.Node]]:
     """Copies an export's graph, with one placeholder for each argument and its output as the model returns it.
 
     Parameters and buffers are read where they are first used, and not at all if they are not used.
@@ -46,6 +32,7 @@ def plain_graph(unlifted: fx.GraphModule, arguments: Sequence[Argument]) -> tupl
     Args:
         unlifted: The exported program as a module.
         arguments: The arguments of the model's forward.
+        form: How the model's output is made of the export's.
 
     Returns:
         The new graph, and its nodes by the names that they had in the export.
@@ -60,7 +47,7 @@ def plain_graph(unlifted: fx.GraphModule, arguments: Sequence[Argument]) -> tupl
         if node.op == "placeholder":
             copies.placeholder(node, *next(sources))
         elif node.op == "output":
-            graph.output(_output(graph, unlifted, map_arg(node.args[0], copies.of)))
+            graph.output(_output(graph, unlifted, map_arg(node.args[0], copies.of), form))
         elif not _is_left_out(node):
             copies.copied(node)
     return graph, copies.by_name
@@ -167,7 +154,9 @@ def _reader(placeholder: fx.Node, path: Sequence[Any]) -> Callable[[fx.Graph], f
     return read
 
 
-def _output(graph: fx.Graph, unlifted: fx.GraphModule, values: Any) -> Any:
+def _output(graph: fx.Graph, unlifted: fx.GraphModule, values: Any, form: OutputForm) -> Any:
+    if form.make is not None:
+        return graph.call_function(form.make, tuple(cast("Sequence[Any]", values)))
     spec = cast("pytree.TreeSpec | None", getattr(unlifted, "_out_spec", None))
     if spec is None:
         return values

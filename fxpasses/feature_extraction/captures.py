@@ -100,7 +100,7 @@ def capture_by(
         )
     if capture == "values":
         return capture_with_values(
-            model, examples.args, examples.kwargs, training=training, tracer_options=tracer_options
+            model, examples.args, examples.kwargs, training=training, tracer_options=tracer_options, warn=False
         )
     if capture == "export":
         exported = capture_exported(model, examples.args, examples.kwargs, training=training)

@@ -2,16 +2,49 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
+import torch
 from torch import fx
 from torch.fx.node import map_arg
 
 from fxpasses.graph.calls import NodeRef, map_structure, with_nodes
 
 _PICKLED_META = ("custom", "is_wrapped", "nn_module_stack", "source_fn_stack", "stack_trace", "torch_fn")
+
+
+class Operator(NamedTuple):
+    """An operator of `torch.ops` by its name, since itself it cannot be pickled.
+
+    Attributes:
+        path: Namespace, name and overload; no overload for an operator with all of its overloads.
+
+    Example:
+        >>> Operator.instead_of(torch.ops.aten.relu.default)
+        Operator(path=('aten', 'relu', 'default'))
+        >>> Operator(("aten", "relu", "default")).found() is torch.ops.aten.relu.default
+        True
+    """
+
+    path: tuple[str, ...]
+
+    @classmethod
+    def instead_of(cls, target: Any) -> Any:
+        """Returns the name of an operator, and anything else as it is."""
+        if isinstance(target, torch._ops.OpOverload):
+            return cls((target.namespace, target._schema.name.rpartition("::")[2], target._overloadname))
+        if isinstance(target, torch._ops.OpOverloadPacket):
+            return cls(tuple(target._qualified_op_name.split("::")))
+        if isinstance(target, torch._ops.HigherOrderOperator):
+            return cls(("higher_order", target.__name__))
+        return target
+
+    def found(self) -> Any:
+        """Returns the operator."""
+        return functools.reduce(getattr, self.path, torch.ops)
 
 
 class FlatNode(NamedTuple):
@@ -54,7 +87,8 @@ class FlatGraph:
         for flat in self.nodes:
             args = cast("tuple[Any, ...]", with_nodes(flat.args, nodes))
             kwargs = cast("dict[str, Any]", with_nodes(flat.kwargs, nodes))
-            node = graph.create_node(flat.op, flat.target, args, kwargs, flat.name, flat.type)
+            target = flat.target.found() if isinstance(flat.target, Operator) else flat.target
+            node = graph.create_node(flat.op, target, args, kwargs, flat.name, flat.type)
             node.meta.update(flat.meta)
             nodes[flat.name] = node
         return graph
@@ -88,7 +122,7 @@ def _flat(node: fx.Node) -> FlatNode:
         stack = cast("dict[str, tuple[str, Any]]", meta["nn_module_stack"])
         meta["nn_module_stack"] = {key: (path, _class_name(kind)) for key, (path, kind) in stack.items()}
     args, kwargs = map_structure((node.args, dict(node.kwargs)), _reference)  # type: ignore[misc] # a pair in, a pair out
-    return FlatNode(node.op, node.name, node.target, args, kwargs, node.type, meta)
+    return FlatNode(node.op, node.name, Operator.instead_of(node.target), args, kwargs, node.type, meta)
 
 
 def _class_name(kind: object) -> object:

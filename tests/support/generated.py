@@ -9,8 +9,8 @@ import torch
 from hypothesis import strategies as st
 from torch import fx, nn
 
-from fxpasses.capture import capture_symbolic
 from fxpasses.feature_extraction import DualGraphModule, create_feature_extractor
+from fxpasses.feature_extraction.captures import CaptureName, Examples, capture_by
 from fxpasses.graph.meta import qualified_name
 from fxpasses.passes.name_nodes import NameNodes
 from fxpasses.testing import Case
@@ -44,11 +44,14 @@ class Prepared(NamedTuple):
         torch.manual_seed(0)
         return function(*self.args, **self.kwargs)
 
+    def captured(self, case: Case, capture: CaptureName = "symbolic") -> fx.GraphModule:
+        """Captures the module in the case's mode, with the inputs as examples for a capture that needs some."""
+        return capture_by(capture, self.module, case.training, Examples(self.args, self.kwargs))
 
-def named_capture(case: Case) -> fx.GraphModule:
+
+def named_capture(case: Case, capture: CaptureName = "symbolic") -> fx.GraphModule:
     """Returns the named graph of a fresh build of the case, in its mode."""
-    module = Prepared.of(case).module
-    return NameNodes()(capture_symbolic(module, training=case.training)).graph_module
+    return NameNodes()(Prepared.of(case).captured(case, capture)).graph_module
 
 
 def names(graph_module: fx.GraphModule) -> list[str]:
@@ -58,25 +61,27 @@ def names(graph_module: fx.GraphModule) -> list[str]:
     return [name for name in found if name is not None]
 
 
-def values_at_birth(case: Case) -> dict[str, Any]:
+def values_at_birth(case: Case, capture: CaptureName = "symbolic") -> dict[str, Any]:
     """Runs the unpruned graph node by node; returns the value of each name, cloned when it was made."""
     prepared = Prepared.of(case)
-    captured = NameNodes()(capture_symbolic(prepared.module, training=case.training)).graph_module
+    captured = NameNodes()(prepared.captured(case, capture)).graph_module
     interpreter = ValuesAtBirth(captured)
     bound = inspect.signature(prepared.module.forward).bind(*prepared.args, **prepared.kwargs)
     bound.apply_defaults()
     torch.manual_seed(0)
-    interpreter.run(*bound.arguments.values())
+    interpreter.run(*(bound.arguments[str(node.target)] for node in captured.graph.find_nodes(op="placeholder")))
     return {qualified_name(node) or "": interpreter.values[node.name] for node in captured.graph.nodes}
 
 
-def extractor(case: Case, module: nn.Module, wanted: list[str]) -> DualGraphModule:
+def extractor(case: Case, module: nn.Module, wanted: list[str], capture: CaptureName = "symbolic") -> DualGraphModule:
     """Makes an extractor of `wanted` in the case's mode, and of some value in the other mode."""
     other = [next(name for name in inspect.signature(module.forward).parameters)]
     train, eval_ = (wanted, other) if case.training else (other, wanted)
-    return create_feature_extractor(
-        module, train_return_nodes=train, eval_return_nodes=eval_, suppress_diff_warning=True
-    )
+    options: dict[str, Any] = {"suppress_diff_warning": True, "capture": capture}
+    if capture != "symbolic":
+        built = case.build()
+        options.update(example_inputs=built.args, example_kwargs=built.kwargs)
+    return create_feature_extractor(module, train_return_nodes=train, eval_return_nodes=eval_, **options)
 
 
 def some_of(data: st.DataObject, values: list[str], **limits: Any) -> list[str]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,10 +9,10 @@ import torch
 from torch import nn
 from torch.utils import _pytree as pytree
 
-from fxpasses import create_feature_extractor
+from fxpasses import create_feature_extractor, get_graph_node_names
 from fxpasses.capture.exported import capture_exported, capture_program
 from fxpasses.capture.guards import guards_of
-from fxpasses.errors import ArgumentTypeError, CaptureError, GuardError
+from fxpasses.errors import ArgumentTypeError, CaptureError, FidelityWarning, GuardError
 from fxpasses.feature_extraction.captures import folded
 from fxpasses.graph.meta import capture_record
 from fxpasses.graph.values import NamedValues
@@ -165,6 +166,136 @@ def test_a_registered_class_goes_out():
 
     captured = capture_exported(Made(), torch.zeros(2))
     assert type(captured(torch.zeros(2))) is Output
+
+
+class Cache:
+    """A class that `torch.export` does not know."""
+
+    def __init__(self, *kept: Any) -> None:
+        self.kept, self.label = list(kept), "cache"
+
+
+class Caching(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(2, 2), nn.Linear(2, 2)
+        self.inner = Keeping()
+
+    def forward(self, x):
+        y = self.first(x)
+        cache = Cache(y)
+        return {"y": self.second(self.inner(y, cache)), "cache": cache, "size": [x.shape[0]]}
+
+
+class Keeping(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.relu = nn.ReLU()
+
+    def forward(self, y, cache):
+        cache.kept.append(self.relu(y))
+        return cache.kept[-1]
+
+
+def test_an_object_of_any_class_goes_out():
+    model = Caching()
+    forward = model.forward
+    captured = capture_exported(model, torch.randn(2, 2))
+    assert model.forward == forward
+    assert "forward" not in vars(model)
+    x = torch.randn(5, 2)
+    found, expected = captured(x), model(x)
+    assert list(found) == list(expected)
+    assert (type(found["cache"]), found["cache"].label, found["size"]) == (Cache, "cache", [5])
+    for ours, theirs in zip(found["cache"].kept, expected["cache"].kept, strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_modules_that_take_such_an_object_leave_the_others_their_names():
+    model = Caching()
+    values = NamedValues(NameNodes()(capture_exported(model, torch.randn(2, 2))).graph_module)
+    assert {"first", "second", "inner", "inner.relu"} <= set(values.names())
+
+
+class Constants(nn.Module):
+    """Makes constants inside of a module, under the same name in two of them."""
+
+    def __init__(self, number=1.0, inner=None):
+        super().__init__()
+        self.number, self.inner = number, inner
+
+    def forward(self, x):
+        x = x if self.inner is None else self.inner(x)
+        return x * torch.tensor([self.number, 2.0])
+
+
+def test_constants_of_inner_modules_are_buffers_outside_of_the_state_dict():
+    model = Constants(1.0, Constants(3.0, Constants(5.0)))
+    captured = capture_exported(model, torch.randn(3, 2))
+    x = torch.randn(4, 2)
+    assert torch.equal(captured(x), model(x))
+    assert not captured.state_dict()
+    assert len(list(captured.buffers())) == 3
+
+
+class Settings(nn.Module):
+    """Computes in blocks, one inside another, that a graph does not carry over."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(2, 2)
+
+    def forward(self, x):
+        with torch.no_grad():
+            y = self.linear(x) * 2
+            with torch.enable_grad():
+                z = self.linear(x) + 1
+        with torch.autocast("cpu", enabled=False):
+            z = z - 1
+        return y, z
+
+
+def test_blocks_are_put_back_among_the_other_operations():
+    model = Settings()
+    captured = capture_exported(model, torch.randn(3, 2))
+    x = torch.randn(4, 2)
+    for ours, theirs in zip(captured(x), model(x), strict=True):
+        assert torch.equal(ours, theirs)
+    values = NamedValues(NameNodes()(captured).graph_module)
+    assert {"linear", "linear@1"} <= set(values.names())
+    losses = [(loss.path, loss.what.split(",")[0]) for loss in capture_record(captured).losses]
+    assert losses == [("linear", "computes under torch.no_grad"), ("", "computes under torch.no_grad")]
+
+
+def test_a_block_that_a_feature_needs_is_a_warning():
+    with pytest.warns(FidelityWarning, match=r"module 'linear' \(Linear\) computes under torch.no_grad"):
+        create_feature_extractor(Settings().eval(), ["linear"], example_inputs=torch.randn(3, 2), capture="export")
+
+
+def test_an_exported_extractor_can_be_pickled(net, inputs):
+    args, kwargs = inputs
+    extractor = create_feature_extractor(
+        net, ["first", "second.norm"], example_inputs=args, example_kwargs=kwargs, capture="export",
+        suppress_diff_warning=True,
+    )  # fmt: skip
+    again = pickle.loads(pickle.dumps(extractor))
+    for key, value in extractor(*args, **kwargs).items():
+        expected = pytree.tree_leaves(value)
+        for ours, theirs in zip(pytree.tree_leaves(again(*args, **kwargs)[key]), expected, strict=True):
+            assert torch.equal(ours, theirs)
+
+
+def test_a_resnet_has_the_names_of_its_layers():
+    import torchvision
+
+    model = torchvision.models.resnet18(weights=None).eval()
+    x = torch.randn(3, 3, 32, 32)
+    names = get_graph_node_names(model, mode="eval", example_inputs=x[:2], capture="export")
+    assert names == get_graph_node_names(model, mode="eval")
+    extractor = create_feature_extractor(model, ["layer1.0.conv1", "layer2"], example_inputs=x[:2], capture="export")
+    expected = create_feature_extractor(model, ["layer1.0.conv1", "layer2"])(x)
+    for key, value in extractor(x).items():
+        assert torch.equal(value, expected[key])
 
 
 def test_sizes_that_the_export_fixed_are_guards(net, inputs, exported):
