@@ -10,7 +10,8 @@ from torch import fx, nn
 from fxpasses.errors import ArgumentTypeError
 from fxpasses.feature_extraction.selection import Selection
 from fxpasses.graph.lazy_graph_module import COMPILED, LazyGraphModule, forward_on_demand
-from fxpasses.graph.modules import attribute, copy_targets, set_mode_below, targets
+from fxpasses.graph.mode_flags import ModeFlags
+from fxpasses.graph.modules import attribute, copy_targets, targets
 from fxpasses.graph.reachable import make_reachable
 
 
@@ -55,6 +56,7 @@ class DualGraphModule(LazyGraphModule):
         self._waiting_graph = eval_graph
         self._waiting_code = dict[str, Any]()
         self._selection = selection
+        self._mode_flags: ModeFlags | None = None
         if not root.training:
             self._switch()
 
@@ -81,8 +83,13 @@ class DualGraphModule(LazyGraphModule):
         """Sets the mode of the module and of its submodules, and makes the mode's graph the current one."""
         if not isinstance(mode, bool):
             raise ArgumentTypeError(f"train(mode) takes True or False, got {mode!r}.")
-        self.training = mode
-        set_mode_below(self, mode)
+        if mode is not self.training:
+            self._switch()
+            self.__dict__["training"] = mode
+        flags = self._mode_flags
+        if flags is None or not flags.still_hold():
+            flags = self.__dict__["_mode_flags"] = ModeFlags(self)
+        flags.set(mode)
         return self
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -93,22 +100,25 @@ class DualGraphModule(LazyGraphModule):
 
     def _switch(self) -> None:
         """Exchanges the current graph and its compiled code with the waiting ones."""
-        if self._graph is self._waiting_graph:
+        # Not through `nn.Module.__setattr__`: a switch takes microseconds, as many as an assignment through it.
+        attributes = self.__dict__
+        graph, waiting_graph, waiting_code = (
+            attributes[name] for name in ("_graph", "_waiting_graph", "_waiting_code")
+        )
+        if graph is waiting_graph:
             return
         own_class = self._own_class()
-        code = {name: self.__dict__.pop(name) for name in COMPILED if name in self.__dict__}
+        code = {name: attributes.pop(name) for name in COMPILED if name in attributes}
         if self.is_compiled:
             code["forward"] = vars(own_class)["forward"]
-        self._graph, self._waiting_graph = self._waiting_graph, self._graph
-        own_class.forward = self._waiting_code.pop("forward", None) or forward_on_demand()
-        self.__dict__.update(self._waiting_code)
-        self._waiting_code = code
+        own_class.forward = waiting_code.pop("forward", None) or forward_on_demand()
+        attributes.update(waiting_code, _graph=waiting_graph, _waiting_graph=graph, _waiting_code=code)
         if code:
             # It runs, and will in this mode too. A compiler that watches the call must not see its code being made.
             self.compile_now()
 
     def _attributes(self) -> dict[str, Any]:
-        return {**super()._attributes(), "_waiting_code": {}}
+        return {**super()._attributes(), "_waiting_code": {}, "_mode_flags": None}
 
 
 def common_root(train: fx.GraphModule, eval: fx.GraphModule) -> nn.Module:  # noqa: A002 - the mode's name in torch

@@ -105,6 +105,8 @@ class LazyGraphModule(fx.GraphModule):
 
         Sharding and parametrization change the class of a module to a new subclass of it.
         """
+        if type(self).__qualname__.endswith("GraphModuleImpl"):
+            return type(self)
         return next(each for each in type(self).__mro__ if each.__qualname__.endswith("GraphModuleImpl"))
 
     @property

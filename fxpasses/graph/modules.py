@@ -126,30 +126,6 @@ def drop_unused(graph_module: fx.GraphModule) -> int:
     return len(before - _tensors(graph_module))
 
 
-def set_mode_below(root: nn.Module, mode: bool) -> None:
-    """Sets the mode of every module below `root`, as `nn.Module.train` does, in one loop instead of a call for each.
-
-    A module whose class has a `train` of its own, or keeps its flag elsewhere, gets the call.
-
-    Example:
-        >>> model = nn.Sequential(nn.Sequential(nn.Dropout()))
-        >>> set_mode_below(model, False)
-        >>> model.training, model[0].training, model[0][0].training
-        (True, False, False)
-    """
-    usual = nn.Module.train
-    waiting = list(root._modules.values())
-    for module in waiting:  # grows on the way
-        if module is None:
-            continue
-        attributes = module.__dict__
-        if type(module).train is usual and "training" in attributes:
-            attributes["training"] = mode
-            waiting.extend(attributes["_modules"].values())
-        else:
-            module.train(mode)
-
-
 def _tensors(module: nn.Module) -> set[int]:
     tree = ModuleTree.of(module)
     return {id(tensor) for _, tensor in (*tree.parameters(), *tree.buffers())}

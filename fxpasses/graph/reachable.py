@@ -16,7 +16,9 @@ from typing import Any, cast
 from torch import fx, nn
 
 _UNSPELLABLE = re.compile(r'["\\\n\r]')
-_OWN_ATTRIBUTES = frozenset({"eval_graph", "selection", "train_graph", "_selection", "_waiting_code", "_waiting_graph"})
+_OWN_ATTRIBUTES = frozenset(
+    {"eval_graph", "selection", "train_graph", "_mode_flags", "_selection", "_waiting_code", "_waiting_graph"}
+)
 """What our own graph modules have beyond `fx.GraphModule`; the tests see to it that none is missing."""
 
 RESERVED = (frozenset(dir(fx.GraphModule(nn.Module(), fx.Graph()))) - frozenset(dir(nn.Module()))) | _OWN_ATTRIBUTES | {

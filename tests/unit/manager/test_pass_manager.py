@@ -189,6 +189,14 @@ def test_a_pass_that_raises_leaves_everything_as_it_was() -> None:
     assert len(relu_of_graph(caught.value.after).users) == 0
 
 
+def test_without_undoing_the_error_still_names_the_pass_and_has_both_graphs() -> None:
+    graph_module = fx.symbolic_trace(TwoLinears())
+    with pytest.raises(PassError, match=r"broken \(pass 2\) raised .*\n.*is as the pass left it") as caught:
+        PassManager([to_sigmoid, Broken()], undo=False)(graph_module)
+    assert caught.value.position == (1,)
+    assert relu_of_graph(caught.value.before).target is torch.sigmoid
+
+
 def relu_of_graph(graph: fx.Graph) -> fx.Node:
     return next(node for node in graph.nodes if node.target in (torch.relu, torch.sigmoid))
 

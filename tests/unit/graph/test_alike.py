@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import pytest
+import torch
+from torch import fx
+
+from fxpasses.graph.alike import Alike
+
+
+def alike(args: tuple[Any, ...], others: tuple[Any, ...], target: Any = torch.add, other: Any = torch.add) -> bool:
+    graphs = [fx.Graph(), fx.Graph()]
+    calls: list[fx.Node] = []
+    for graph, function, arguments in zip(graphs, (target, other), (args, others), strict=True):
+        inputs = {name: graph.placeholder(name) for name in "xy"}
+        filled = fx.node.map_aggregate(arguments, lambda each, inputs=inputs: inputs.get(each, each))
+        calls.append(graph.call_function(function, filled))
+    names = [{node: node.name for node in graph.nodes} for graph in graphs]
+    return Alike(*names).nodes(*calls)
+
+
+@pytest.mark.parametrize(
+    "args",
+    [("x", 1), ("x", [1, ("y", None)]), ("x", {"a": "y"}), ("x", slice(None, "y")), ("x", torch.float32, True, "text")],
+    ids=str,
+)
+def test_the_same_arguments_are_alike(args: tuple[Any, ...]) -> None:
+    assert alike(args, tuple(args))
+
+
+@pytest.mark.parametrize(
+    ("args", "others"),
+    [
+        (("x",), ("y",)),
+        (("x", 1), ("x", True)),
+        (("x", 1), ("x", 1.0)),
+        (("x", 0.0), ("x", -0.0)),
+        (("x", [1]), ("x", (1,))),
+        (("x", [1]), ("x", [1, 1])),
+        (("x", {"a": 1, "b": 2}), ("x", {"b": 2, "a": 1})),
+        (("x", slice(1)), ("x", slice(2))),
+        (("x", float("nan")), ("x", float("nan"))),
+    ],
+    ids=str,
+)
+def test_other_arguments_are_not(args: tuple[Any, ...], others: tuple[Any, ...]) -> None:
+    assert not alike(args, others)
+
+
+def test_other_targets_are_not() -> None:
+    assert not alike(("x",), ("x",), torch.add, operator.add)

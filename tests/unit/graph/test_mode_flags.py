@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils import parametrize
+
+from fxpasses.graph.mode_flags import ModeFlags
+
+
+class Frozen(nn.BatchNorm1d):
+    def train(self, mode: bool = True) -> Frozen:  # noqa: ARG002 - as the base class has it
+        return super().train(False)
+
+
+class Doubled(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return 2 * x
+
+
+def nested() -> nn.Module:
+    return nn.Sequential(nn.Sequential(nn.Dropout(), nn.ReLU()), nn.Linear(2, 2), nn.ModuleList([nn.Dropout()]))
+
+
+def flags_of(model: nn.Module) -> list[bool]:
+    return [module.training for module in model.modules() if module is not model]
+
+
+@pytest.mark.parametrize("mode", [True, False])
+def test_every_flag_below_the_root_is_set_as_train_sets_it(mode: bool) -> None:
+    model, expected = nested(), nested().train(mode)
+    model[0][0].train(not mode)
+    ModeFlags(model).set(mode)
+    assert flags_of(model) == flags_of(expected)
+
+
+def test_a_module_with_a_train_of_its_own_gets_the_call() -> None:
+    model = nn.Sequential(Frozen(2), nn.Dropout())
+    ModeFlags(model).set(True)
+    assert flags_of(model) == [False, True]
+
+
+def replaces(model: nn.Module) -> None:
+    model[0][0] = nn.Dropout()
+
+
+def replaces_behind_the_back(model: nn.Module) -> None:
+    model[0]._modules["0"] = nn.Dropout()
+
+
+def deletes(model: nn.Module) -> None:
+    del model[0][0]
+
+
+def deletes_and_appends(model: nn.Module) -> None:
+    last = model[2]
+    del last[0]
+    last.append(nn.Dropout())
+
+
+def adds_below_a_leaf(model: nn.Module) -> None:
+    parametrize.register_parametrization(model[1], "weight", Doubled())
+
+
+def adds_at_the_top(model: nn.Module) -> None:
+    model.add_module("more", nn.Dropout())
+
+
+CHANGES = [
+    replaces,
+    replaces_behind_the_back,
+    deletes,
+    deletes_and_appends,
+    adds_below_a_leaf,
+    adds_at_the_top,
+]
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
+def test_a_change_of_the_modules_shows(change: Callable[[nn.Module], None]) -> None:
+    model = nested()
+    flags = ModeFlags(model)
+    assert flags.still_hold()
+    change(model)
+    assert not flags.still_hold()
+
+
+def test_a_cycle_ends() -> None:
+    model = nested()
+    model[0].add_module("outer", model)
+    ModeFlags(model).set(False)
+    assert flags_of(model) == [False] * len(flags_of(model))
