@@ -1,0 +1,181 @@
+"""Runs tests on a changed copy of one module of fxpasses, in a forked process: nothing is written to the source."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Sequence
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from pathlib import Path
+from typing import Any, NamedTuple
+
+ROOT = Path(__file__).parents[2]
+
+
+class Run(NamedTuple):
+    """How a run of tests on a changed module ended.
+
+    Attributes:
+        code: What pytest returned; -1 if it ran out of time, or died.
+        examples: How many examples hypothesis had tried when it ended.
+        seconds: The processor time that it took.
+        text: What it printed.
+    """
+
+    code: int
+    examples: int
+    seconds: float
+    text: str
+
+    @property
+    def found(self) -> bool:
+        """Whether a test failed: a run in which nothing was collected finds nothing."""
+        return self.code in (-1, 1, 2)
+
+
+class _Loader(SourceFileLoader):
+    """Loads the changed source under the name and the file of the original."""
+
+    def __init__(self, name: str, path: str, source: str) -> None:
+        super().__init__(name, path)
+        self._source = source
+
+    def get_code(self, fullname: str) -> Any:
+        return compile(self._source, self.path, "exec", dont_inherit=True)
+
+
+class _Finder:
+    def __init__(self, name: str, source: str) -> None:
+        self._name, self._source = name, source
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        if name != self._name:
+            return None
+        file = str(source_of(name))
+        return importlib.util.spec_from_file_location(name, file, loader=_Loader(name, file, self._source))
+
+
+def source_of(module: str) -> Path:
+    """The file of a module of fxpasses."""
+    return ROOT / (module.replace(".", "/") + ".py")
+
+
+def run_tests(
+    module: str, source: str, tests: Sequence[str], *, seed: int | None = None, limit: int = 0, timeout: float = 300.0
+) -> Run:
+    """Runs tests until one fails, with another source for one module.
+
+    Args:
+        module: The module.
+        source: Its source in this run.
+        tests: Node ids, from the root of the repository.
+        seed: The seed that hypothesis draws from; None for the examples of the default run.
+        limit: How many examples each law sees; 0 for as many as its profile says.
+        timeout: After how many seconds of processor time the run is ended, and counts as found.
+    """
+    with tempfile.NamedTemporaryFile("r+") as output, tempfile.NamedTemporaryFile("r+") as counted:
+        process = os.fork()
+        if process == 0:
+            _child(module, source, tests, seed, limit, timeout, output.name, counted.name)
+        _, status, usage = os.wait4(process, 0)
+        code = os.waitstatus_to_exitcode(status)
+        count = Path(counted.name).read_text() or "0"
+        text = Path(output.name).read_text(errors="replace")
+        return Run(max(code, -1), int(count), usage.ru_utime + usage.ru_stime, text)
+
+
+def _child(
+    module: str,
+    source: str,
+    tests: Sequence[str],
+    seed: int | None,
+    limit: int,
+    timeout: float,
+    output: str,
+    counted: str,
+) -> None:
+    code = 3
+    try:
+        import resource
+
+        import pytest
+
+        seconds = int(time.process_time() + timeout)
+        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 5))
+        os.chdir(ROOT)
+        descriptor = os.open(output, os.O_WRONLY | os.O_TRUNC)
+        os.dup2(descriptor, 1)
+        os.dup2(descriptor, 2)
+        sys.meta_path.insert(0, _Finder(module, source))  # pyright: ignore[reportArgumentType] - a finder by its shape
+        options = ["-x", "-q", "--no-header", "--tb=line", "-p", "no:cacheprovider", "-p", "no:doctest"]
+        options += ["-o", "addopts=--import-mode=importlib", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
+        options += [f"--hypothesis-seed={seed}"] if seed is not None else []
+        code = int(pytest.main([*options, *tests], plugins=[Counting(limit, seed is None, counted)]))
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+class Counting:
+    """A plugin of pytest that counts the examples of every law, and sets how many there are."""
+
+    def __init__(self, limit: int, derandomize: bool, counted: str) -> None:
+        self.limit, self.derandomize = limit, derandomize
+        self.count = 0
+        self._file = Path(counted)
+
+    def pytest_collection_modifyitems(self, items: list[Any]) -> None:
+        """Wraps the body of each law."""
+        for item in items:
+            handle = getattr(getattr(item, "obj", None), "hypothesis", None)
+            if handle is not None:
+                handle.inner_test = self._counted(handle.inner_test)
+                self._restrict(item.obj)
+
+    def _restrict(self, test: Any) -> None:
+        from hypothesis import HealthCheck, Phase, settings
+
+        chosen: dict[str, Any] = {
+            "phases": [Phase.explicit, Phase.generate],
+            "suppress_health_check": list(HealthCheck),
+        }
+        if self.limit:
+            chosen["max_examples"] = self.limit
+        current = getattr(test, "_hypothesis_internal_use_settings", None) or settings()
+        test._hypothesis_internal_use_settings = settings(
+            current, database=None, deadline=None, derandomize=self.derandomize, **chosen
+        )
+
+    def _counted(self, body: Any) -> Any:
+        import functools
+
+        @functools.wraps(body)
+        def run(*args: Any, **kwargs: Any) -> Any:
+            self.count += 1
+            self._file.write_text(str(self.count))
+            return body(*args, **kwargs)
+
+        return run
+
+
+def preload() -> None:
+    """Imports what is slow to import and no part of fxpasses, so that each fork has it already."""
+    import hypothesis.strategies
+    import networkx
+    import torch
+    import torch.fx.experimental.symbolic_shapes
+    import torchvision
+
+    torch.set_num_threads(1)
+    sys.path.insert(0, str(ROOT / "tests"))
+    assert hypothesis.strategies
+    assert networkx
+    assert torchvision
+    assert torch.fx
