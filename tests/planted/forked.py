@@ -174,7 +174,7 @@ def preload() -> None:
     import torchvision
 
     torch.set_num_threads(1)
-    sys.path.insert(0, str(ROOT / "tests"))
+    sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
     assert hypothesis.strategies
     assert networkx
     assert torchvision
