@@ -11,7 +11,7 @@ from fxpasses.graph.mode_flags import ModeFlags
 
 
 class Frozen(nn.BatchNorm1d):
-    def train(self, mode: bool = True) -> Frozen:  # noqa: ARG002 - as the base class has it
+    def train(self, mode: bool = True) -> Frozen:
         return super().train(False)
 
 
