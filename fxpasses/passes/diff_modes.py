@@ -19,6 +19,7 @@ from fxpasses.errors import ArgumentTypeError
 from fxpasses.graph.alike import Alike
 from fxpasses.graph.digraph import node_keys, to_networkx
 from fxpasses.graph.facts import CALLS, NAMES, Fact
+from fxpasses.graph.spelling import spell_call, spell_calls
 from fxpasses.manager import Pass, PassResult
 
 if TYPE_CHECKING:
@@ -144,14 +145,15 @@ def diff_graphs(train: fx.Graph, eval: fx.Graph) -> ModeDiff:  # noqa: A002 - th
     if not suspects:
         return ModeDiff(reordered=tuple(moved))
     first, second = to_networkx(train, suspects), to_networkx(eval, suspects)
+    ours, theirs = ({name: node for node, name in each.items()} for each in (names, others))
     common = [name for name in common if name in suspects]
     changed = [name for name in common if _description(first, name) != _description(second, name)]
     altered = set(changed)
     rewired = [name for name in common if name not in altered and _inputs(first, name) != _inputs(second, name)]
     return ModeDiff(
-        tuple(Change(name, "only in train", train=_text(first, name)) for name in present if name not in there),
-        tuple(Change(name, "only in eval", eval=_text(second, name)) for name in there if name not in present),
-        tuple(Change(name, "changed", _text(first, name), _text(second, name)) for name in changed),
+        tuple(Change(name, "only in train", train=spell_call(ours[name])) for name in present if name not in there),
+        tuple(Change(name, "only in eval", eval=spell_call(theirs[name])) for name in there if name not in present),
+        tuple(Change(name, "changed", *spell_calls(ours[name], theirs[name])) for name in changed),
         tuple(Change(name, "rewired", _wiring(first, name), _wiring(second, name)) for name in rewired),
         tuple(moved),
     )
@@ -200,11 +202,6 @@ def _description(graph: nx.MultiDiGraph[str], name: str) -> tuple[Any, ...]:
 
 def _inputs(graph: nx.MultiDiGraph[str], name: str) -> list[tuple[int, str]]:
     return sorted((argument, source) for source, _, argument in graph.in_edges(name, data="argument"))
-
-
-def _text(graph: nx.MultiDiGraph[str], name: str) -> str:
-    data: Mapping[str, Any] = graph.nodes[name]
-    return f"{data['target']}{data['constants']}" if data["op"] == "call_function" else f"{data['op']} {data['target']}"
 
 
 def _wiring(graph: nx.MultiDiGraph[str], name: str) -> str:
