@@ -102,7 +102,8 @@ class Summaries:
 
     def behaviour(self, callee: Any, training: bool | None, node: fx.Node, kinds: Mapping[fx.Node, Kind]) -> Behaviour:
         """Returns what calling `callee` as `node` does may do; its source is read once for each kind of call."""
-        call = (training, id(callee), _pattern(node.args, kinds), _pattern(tuple(node.kwargs.items()), kinds))
+        args = (_pattern(each, kinds) for each in node.args)
+        call = (training, id(callee), *args, *((name, _pattern(each, kinds)) for name, each in node.kwargs.items()))
         if call not in self._found:
             found = behaviour_from_source(callee, training, node.args, node.kwargs, kinds.__getitem__)
             self._found[call] = (found, (callee, node.args, node.kwargs))
@@ -110,11 +111,13 @@ class Summaries:
 
 
 def _pattern(argument: object, kinds: Mapping[fx.Node, Kind]) -> Hashable:
+    """Returns what the reader of source gets to see of an argument, so that equal patterns mean equal behaviour."""
     if isinstance(argument, fx.Node):
         return ("node", kinds[argument])
-    if isinstance(argument, tuple | list):
-        items = cast("Sequence[object]", argument)
-        return (type(items).__name__, *(_pattern(item, kinds) for item in items))
+    if isinstance(argument, list | dict) or (isinstance(argument, tuple) and _nodes_in(argument)):
+        return "container"  # it may be changed on the way, so nothing in it counts as known
+    if isinstance(argument, tuple):
+        return ("tuple", *(_pattern(item, kinds) for item in cast("tuple[object, ...]", argument)))
     is_plain = isinstance(argument, bool | int | float | str | type(None))
     return (type(argument), argument) if is_plain else id(argument)
 
