@@ -13,6 +13,7 @@ from torch.fx.experimental.symbolic_shapes import ShapeEnv
 from torch.fx.node import map_aggregate
 from torch.utils import _pytree as pytree
 
+from fxpasses.capture.shape_rules import value_by_rule
 from fxpasses.capture.weightless import NO_DEVICE, without_data, without_weights
 
 _CHANGES_A_SHAPE = frozenset(
@@ -199,6 +200,11 @@ class FakeValues:
         kwargs = cast("dict[str, Any]", map_aggregate(node.kwargs, self._argument))
         if self._on_no_device() and kwargs.get("device") is not None:
             kwargs = {**kwargs, "device": NO_DEVICE}
+        if node.op in ("call_function", "call_module") and self._fake_mode is None:
+            module = self._found(str(node.target)) if node.op == "call_module" else None
+            value = value_by_rule(node, module, args, kwargs)
+            if value is not None:
+                return value
         if node.op == "call_function":
             return cast("Any", node.target)(*args, **kwargs)
         if node.op == "call_method":

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import operator
+from typing import cast
 
 import torch
 from torch import fx, nn
+from torch.nn import functional
 
 from fxpasses.graph.modules import attribute
 
@@ -23,8 +25,19 @@ _ARITHMETIC = frozenset(
         operator.matmul,
     }
 )
+_METHODS_OF_TENSORS = frozenset(
+    {"contiguous", "flatten", "matmul", "permute", "reshape", "sigmoid", "softmax", "transpose", "unsqueeze", "view"}
+)
 _ONE_TENSOR = frozenset(
     {
+        functional.gelu,
+        functional.interpolate,
+        functional.linear,
+        functional.pad,
+        functional.relu,
+        functional.scaled_dot_product_attention,
+        functional.silu,
+        functional.softmax,
         torch.cat,
         torch.flatten,
         torch.add,
@@ -57,11 +70,20 @@ def surely_tensor(node: fx.Node, root: nn.Module) -> bool:
             module = attribute(root, str(current.target))
             if _returns_one_tensor(module):
                 return True
-        elif current.op == "call_function" and current.target in _ONE_TENSOR:
+        elif current.target in (_METHODS_OF_TENSORS if current.op == "call_method" else _ONE_TENSOR):
             return True
+        elif current.target is operator.getitem:
+            if _indexes_dimensions(current.args[1]):
+                return True
+            waiting.append(cast("fx.Node", current.args[0]))
         elif current.op == "call_function" and current.target in _ARITHMETIC:
-            waiting.extend(current.all_input_nodes)  # one tensor among the operands makes the result one
+            # One tensor among the operands makes the result one; not a tensor in a list that is an operand.
+            waiting.extend(operand for operand in current.args if isinstance(operand, fx.Node))
     return False
+
+
+def _indexes_dimensions(index: object) -> bool:
+    return isinstance(index, tuple) and any(isinstance(part, slice) or part in (None, ...) for part in index)
 
 
 def _returns_one_tensor(module: object) -> bool:

@@ -44,6 +44,7 @@ _QUESTIONS: dict[Callable[..., Any], str] = {
     len: "len",
     operator.index: "int",
 }
+_SOME_TENSOR = torch.empty(0, device="meta")
 _UNKNOWN_DATA = ("DataDependentOutputException", "DynamicOutputShapeException", "GuardOnDataDependentSymNode")
 
 
@@ -253,9 +254,7 @@ class ValueTracer(CaptureTracer):
 
     def is_instance(self, proxy: ValueProxy, classes: Any) -> bool:
         """Answers `isinstance`; no decision, since the class of a value does not depend on its size."""
-        if classes is torch.Tensor and surely_tensor(proxy.node, self.root):
-            return True
-        value = self.value_of(proxy)
+        value = _SOME_TENSOR if surely_tensor(proxy.node, self.root) else self.value_of(proxy)
         stands_for = {torch.SymInt: 0, torch.SymFloat: 0.0, torch.SymBool: True}
         return isinstance(stands_for.get(type(value), value), classes)
 
