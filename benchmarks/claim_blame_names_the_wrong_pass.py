@@ -98,7 +98,7 @@ CASES: list[Case] = [
     (_resnet, planted.DropsResidual()),
     (_mobilenet, planted.WrongActivation()),
     (_mobilenet, planted.LosesPrecision()),
-    (_swin, planted.MergesTooMuch()),
+    (lambda: Noisy(_swin()), planted.MergesTooMuch()),
     (_resnet, planted.FoldsWithoutEpsilon()),
     (_swin, planted.ReinitialisesParameters()),
 ]
