@@ -193,13 +193,16 @@ def set_guards(graph_module: fx.GraphModule, guards: GuardSet | None) -> None:
         graph_module.meta[_META_KEY] = guards
 
 
-def guard_set(graph_module: fx.GraphModule, decisions: Sequence[Decision], examples: Sequence[Any]) -> GuardSet:
+def guard_set(
+    graph_module: fx.GraphModule, decisions: Sequence[Decision], examples: Sequence[Any], *, surely_fit: bool = True
+) -> GuardSet:
     """Makes the guards of a captured graph.
 
     Args:
         graph_module: The graph, in whose modules the decisions are computed.
         decisions: The decisions, each once.
         examples: The example of each placeholder.
+        surely_fit: Whether the examples are known to pass; an assertion of the model is not looked at while tracing.
     """
     placeholders = cast("list[fx.Node]", graph_module.graph.find_nodes(op="placeholder"))
     guards = tuple(Guard.of(decision) for decision in decisions)
@@ -210,7 +213,8 @@ def guard_set(graph_module: fx.GraphModule, decisions: Sequence[Decision], examp
         guards,
         program,
     )
-    made.remember(tuple(_form(example, True) for example in examples))
+    if surely_fit:
+        made.remember(tuple(_form(example, True) for example in examples))
     return made
 
 

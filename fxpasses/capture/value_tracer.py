@@ -35,6 +35,7 @@ from fxpasses.capture.tracer import CaptureTracer
 from fxpasses.capture.value_failure import data_decision, example_failure, value_failure
 from fxpasses.capture.value_proxies import ValueAttribute, ValueBufferProxy, ValueProxy
 from fxpasses.errors import ArgumentTypeError, CaptureError
+from fxpasses.graph.numbers import makes_number
 
 _QUESTIONS: dict[Callable[..., Any], str] = {
     bool: "bool",
@@ -70,6 +71,7 @@ class ValueTracer(CaptureTracer):
         param_shapes_constant: bool = False,
     ) -> None:
         super().__init__(leaf_modules, autowrap_modules, autowrap_functions, param_shapes_constant)
+        self.asserted = False
         self.decisions: list[Decision] = []
         self.arguments: list[Argument] = []
         self._places: dict[fx.Node, Place] = {}
@@ -181,6 +183,9 @@ class ValueTracer(CaptureTracer):
         in_place = kind == "call_method" and str(target).endswith("_") and not str(target).endswith("__")
         if args and isinstance(args[0], torch.Tensor) and (in_place or target is operator.setitem):
             args = self._own_copy(args)
+        if target is torch._assert and isinstance(args[0], fx.Proxy) and makes_number(args[0].node):
+            self.asserted = True
+            self._decided(args[0].node, "bool", True)  # else the model raises; nothing has to be computed for that
         return super().create_proxy(kind, target, args, kwargs, *more, **named)
 
     def _own_copy(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -254,8 +259,8 @@ class ValueTracer(CaptureTracer):
 
     def is_instance(self, proxy: ValueProxy, classes: Any) -> bool:
         """Answers `isinstance`; no decision, since the class of a value does not depend on its size."""
-        value = _SOME_TENSOR if surely_tensor(proxy.node, self.root) else self.value_of(proxy)
-        stands_for = {torch.SymInt: 0, torch.SymFloat: 0.0, torch.SymBool: True}
+        value: Any = _SOME_TENSOR if surely_tensor(proxy.node, self.root) else self.value_of(proxy)
+        stands_for: dict[Any, Any] = {torch.SymInt: 0, torch.SymFloat: 0.0, torch.SymBool: True}
         return isinstance(stands_for.get(type(value), value), classes)
 
     def dtype_of(self, proxy: ValueProxy) -> torch.dtype:
@@ -346,5 +351,8 @@ def capture_with_values(
     if warn:
         warn_of_losses(tracer.losses.losses())
     graph_module = graph_module_of(model, mode, tracer, graph)
-    set_guards(graph_module, guard_set(graph_module, deciding(tracer.decisions), [each.value for each in arguments]))
+    guards = guard_set(
+        graph_module, deciding(tracer.decisions), [each.value for each in arguments], surely_fit=not tracer.asserted
+    )
+    set_guards(graph_module, guards)
     return graph_module

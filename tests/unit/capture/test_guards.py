@@ -150,6 +150,24 @@ def test_a_decision_on_the_dtype_is_a_guard():
         guards.check((torch.zeros(3, dtype=torch.float16),), {})
 
 
+class Asserts(nn.Module):
+    """Asserts something of a size that nothing else needs, then of data."""
+
+    def forward(self, x):
+        torch._assert(x.shape[1] == 8, f"expected 8, got {x.shape[1]}")
+        torch._assert(x.sum() < 1e9, "too much")
+        return x + 1
+
+
+@pytest.mark.parametrize("sizes", [(2, 8), (3, 9)])
+def test_an_assertion_on_a_size_is_a_guard(sizes):
+    extractor = create_feature_extractor(Asserts(), ["add"], example_inputs=torch.zeros(sizes))
+    assert [guard.text for guard in extractor.guards.guards] == ["x.shape[1] == 8"]
+    assert extractor(torch.zeros(5, 8))["add"].shape == (5, 8)
+    with pytest.raises(GuardError, match=r"traced with x\.shape\[1\] == 8 .*torch\._assert.*got False"):
+        extractor(torch.zeros(3, 9))
+
+
 def test_sizes_on_which_the_model_itself_fails_are_refused():
     class Regrouped(nn.Module):
         def forward(self, x):
