@@ -60,7 +60,8 @@ class GuardCutter:
 
     def __init__(self, captured: fx.GraphModule) -> None:
         self._guards = guards_of(captured)
-        self._positions = {node.name: index for index, node in enumerate(captured.graph.nodes)}
+        nodes = () if self._guards is None else captured.graph.nodes
+        self._positions = {node.name: index for index, node in enumerate(nodes)}
 
     def relevant_to(self, graph: fx.Graph) -> GuardSet | None:
         """Returns the guards of decisions that were taken before the last node that `graph` kept."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import cast
+from operator import is_
+from typing import Any, cast
 
 from torch import fx, nn
 
@@ -110,20 +111,70 @@ def _inner_place(outer: _Place, name: str) -> _Place | None:
 def drop_unused(graph_module: fx.GraphModule) -> int:
     """Removes from `graph_module` each module, parameter and buffer that its graph does not refer to.
 
-    The tree is built anew from what is used, so that a container which is shared with a model keeps its content.
+    A container that loses something is replaced by one that has the rest, so that a container which is shared with a
+    model keeps its content; one that is needed as it is stays.
 
     Returns:
         How many parameters and buffers went, counted once each.
     """
     before = _tensors(graph_module)
-    kept = nn.Module()
-    copy_targets(graph_module, kept, graph_module.graph)
-    for entries in ("_modules", "_parameters", "_buffers"):
-        mine, new = graph_module.__dict__[entries], kept.__dict__[entries]
-        mine.clear()
-        mine.update(new)
-    graph_module._non_persistent_buffers_set = kept._non_persistent_buffers_set
+    paths = dict.fromkeys(targets(graph_module.graph))
+    wanted: dict[str, set[str]] = {"": set()}
+    for path in paths:
+        _want(path, wanted)
+    for path in paths:
+        wanted.pop(path, None)  # a module that is needed whole, with all that is below it
+    for entries, kept in zip(_entries(graph_module), _kept_entries(graph_module, "", wanted), strict=True):
+        entries.clear()
+        entries.update(kept)
+    graph_module._non_persistent_buffers_set &= graph_module._buffers.keys()
     return len(before - _tensors(graph_module))
+
+
+def _want(path: str, wanted: dict[str, set[str]]) -> None:
+    """Adds a path, and the containers on the way to it, to what is wanted of each container."""
+    while path:
+        container, _, name = path.rpartition(".")
+        is_known = container in wanted
+        wanted.setdefault(container, set()).add(name)
+        if is_known:
+            return
+        path = container
+
+
+def _entries(module: nn.Module) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    return module._modules, module._parameters, module._buffers
+
+
+def _kept_entries(module: nn.Module, path: str, wanted: dict[str, set[str]]) -> tuple[dict[str, Any], ...]:
+    names = wanted[path]
+    modules, parameters, buffers = (
+        {name: entries[name] for name in entries if name in names} for entries in _entries(module)
+    )
+    prefix = f"{path}." if path else ""
+    modules = {name: _with_wanted(child, prefix + name, wanted) for name, child in modules.items()}
+    return modules, parameters, buffers
+
+
+def _with_wanted(module: nn.Module | None, path: str, wanted: dict[str, set[str]]) -> nn.Module | None:
+    if module is None or path not in wanted:
+        return module
+    kept = _kept_entries(module, path, wanted)
+    if all(map(_is_same, kept, _entries(module))):
+        return module
+    fresh = nn.Module()
+    fresh.training = module.training
+    for entries, content in zip(_entries(fresh), kept, strict=True):
+        entries.update(content)
+    fresh._non_persistent_buffers_set.update(module._non_persistent_buffers_set & fresh._buffers.keys())
+    for name in wanted[path]:
+        if not hasattr(fresh, name) and hasattr(module, name):
+            setattr(fresh, name, getattr(module, name))
+    return fresh
+
+
+def _is_same(kept: dict[str, Any], entries: dict[str, Any]) -> bool:
+    return len(kept) == len(entries) and all(map(is_, kept.values(), entries.values()))
 
 
 def _tensors(module: nn.Module) -> set[int]:
