@@ -64,6 +64,8 @@ def test_an_operations_name_is_its_parents_path_and_a_word(case: Case) -> None:
         if node.op in ("call_function", "call_method"):
             parent, _, word = str(qualified_name(node)).rpartition(".")
             assert parent in modules
+            around = [path for path, _ in node.meta.get("nn_module_stack", {}).values()]
+            assert parent == (around[-1] if around else "")
             assert re.fullmatch(r"\w+", word)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 ROOT = Path(__file__).parents[2]
+UNUSED = 9  # the exit status of tests that never imported the changed module
 
 
 class Run(NamedTuple):
@@ -51,10 +52,12 @@ class _Loader(SourceFileLoader):
 class _Finder:
     def __init__(self, name: str, source: str) -> None:
         self._name, self._source = name, source
+        self.used = False
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         if name != self._name:
             return None
+        self.used = True
         file = str(source_of(name))
         return importlib.util.spec_from_file_location(name, file, loader=_Loader(name, file, self._source))
 
@@ -85,6 +88,8 @@ def run_tests(
         code = os.waitstatus_to_exitcode(status)
         count = Path(counted.name).read_text() or "0"
         text = Path(output.name).read_text(errors="replace")
+        if code not in (0, 1, 2) and code >= 0:
+            raise RuntimeError(f"the tests could not be run (status {code}): {text[-2000:]}")
         return Run(max(code, -1), int(count), usage.ru_utime + usage.ru_stime, text)
 
 
@@ -110,11 +115,15 @@ def _child(
         descriptor = os.open(output, os.O_WRONLY | os.O_TRUNC)
         os.dup2(descriptor, 1)
         os.dup2(descriptor, 2)
-        sys.meta_path.insert(0, _Finder(module, source))  # pyright: ignore[reportArgumentType] - a finder by its shape
-        options = ["-x", "-q", "--no-header", "--tb=line", "-p", "no:cacheprovider", "-p", "no:doctest"]
-        options += ["-o", "addopts=--import-mode=importlib", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
+        finder = _Finder(module, source)
+        sys.meta_path.insert(0, finder)  # pyright: ignore[reportArgumentType] - a finder by its shape
+        # No assertions rewritten: the hook for that would load the module from its file.
+        options = ["-x", "-q", "--no-header", "--tb=line", "--assert=plain"]
+        options += ["-p", "no:cacheprovider", "-p", "no:doctest"]
+        options += ["-o", "addopts=--import-mode=importlib"]
         options += [f"--hypothesis-seed={seed}"] if seed is not None else []
         code = int(pytest.main([*options, *tests], plugins=[Counting(limit, seed is None, counted)]))
+        code = code if finder.used else UNUSED
     except BaseException:
         traceback.print_exc()
     finally:
