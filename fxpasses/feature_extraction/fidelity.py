@@ -160,8 +160,7 @@ class _Check:
 
     def _graph_run(self) -> tuple[WholeGraph | None, bool]:
         """Captures and runs a graph of the whole model; also says whether its output is the model's."""
-        graph = self._extractor.graph
-        whole = self._run(lambda args, kwargs: whole_graph(self._model, graph, args, kwargs))
+        whole = self._run(lambda args, kwargs: whole_graph(self._model, self._extractor, args, kwargs))
         if whole is None:
             return None, False
         try:

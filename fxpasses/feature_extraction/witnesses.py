@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 
+from fxpasses.capture.leaves import default_leaf_modules, is_leaf_class
 from fxpasses.capture.modes import left_as_it_was
 from fxpasses.capture.symbolic import capture_symbolic
 from fxpasses.capture.value_tracer import capture_with_values
@@ -99,24 +100,32 @@ class WholeGraph(fx.Interpreter):
 
 
 def whole_graph(
-    model: nn.Module, extractor_graph: fx.Graph, args: Sequence[Any], kwargs: Mapping[str, Any]
+    model: nn.Module, extractor: fx.GraphModule, args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> WholeGraph | None:
-    """Captures a model anew, each module in the mode in which it is, with the style of names of an extractor's graph.
+    """Captures a model anew, each module in the mode in which it is, with the leaves and names of an extractor's graph.
 
     Returns:
         The graph; None if the model can be traced neither symbolically nor with the given inputs.
     """
-    styles = {name_and_style(node)[1] for node in extractor_graph.nodes}
+    styles = {name_and_style(node)[1] for node in extractor.graph.nodes}
+    options = {"leaf_modules": _leaf_classes(extractor)}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FidelityWarning)
         try:
-            captured = capture_symbolic(model)
+            captured = capture_symbolic(model, tracer_options=options)
         except CaptureError:
             try:
-                captured = capture_with_values(model, tuple(args), kwargs)
+                captured = capture_with_values(model, tuple(args), kwargs, tracer_options=options)
             except CaptureError:
                 return None
         return WholeGraph(NameNodes("torchvision" if "torchvision" in styles else "exact")(captured).graph_module)
+
+
+def _leaf_classes(extractor: fx.GraphModule) -> list[type[nn.Module]]:
+    """Returns the classes of the leaves of a graph that no capture would take for leaves by itself."""
+    calls = extractor.graph.find_nodes(op="call_module")
+    kinds = {type(extractor.get_submodule(str(node.target))) for node in calls}
+    return [kind for kind in kinds if not is_leaf_class(kind, default_leaf_modules())]
 
 
 def named_calls(graph_module: fx.GraphModule | None, eager: EagerModel) -> dict[str, Call]:

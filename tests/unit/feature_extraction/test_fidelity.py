@@ -51,6 +51,14 @@ def test_containers_are_compared(container: str) -> None:
     assert check_fidelity(extractor_of(model, "split"), model, torch.randn(2, 3))
 
 
+@pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
+def test_what_a_leaf_of_ones_own_returned_is_compared_part_by_part(training: bool) -> None:
+    model = examples.UsesSplit("tuple").train(training)
+    extractor = extractor_of(model, "getitem", "getitem_1", leaf_modules=[type(model.split)])
+    report = check_fidelity(extractor, model, torch.randn(2, 3))
+    assert report.equal == ("getitem", "getitem_1"), str(report)
+
+
 def test_the_second_call_of_a_module_is_the_second() -> None:
     model = examples.CalledTwice()
     names = ["block", "block@1", "leaf", "leaf_1", "leaf@1", "block.relu_1"]
