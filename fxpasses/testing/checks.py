@@ -77,6 +77,7 @@ def check_pass(
         Traceback (most recent call last):
         fxpasses.testing.laws.semantics.EquivalentViolation: Equivalent: in train mode, the output differs: ...
     """
+    __tracebackhide__ = True  # pytest shows what is wrong with the pass, not how that was found
     trial = Trial(pass_, Subject.of(subject, args, kwargs, trace=trace), Total())
     for law in laws_for(pass_) if laws is None else laws:
         trial.law = law

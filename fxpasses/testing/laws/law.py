@@ -22,6 +22,10 @@ FIRED: Counter[tuple[str, str]] = Counter()
 """How often each law really looked at something, by law and aspect; a law that never does proves nothing."""
 
 
+NOTHING_CLAIMED = "nothing claimed"
+"""The aspect of a law about a claim that the pass does not make."""
+
+
 class Transformed(NamedTuple):
     """What a pass did to a graph module."""
 
@@ -121,6 +125,7 @@ class Trial:
 
     def fail(self, message: str, mode: Mode | None = None) -> NoReturn:
         """Raise the law's own violation."""
+        __tracebackhide__ = True
         self.mode = mode
         raise self.law.violation(message)
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from fxpasses.errors import LawViolation
 from fxpasses.testing.laws.fingerprint import first_line_that_differs, meta_of, modules_of, program_of
-from fxpasses.testing.laws.law import Law, Trial
+from fxpasses.testing.laws.law import NOTHING_CLAIMED, Law, Trial
 from fxpasses.testing.subject import deep_copy
 
 
@@ -58,6 +58,7 @@ class HonestFlag(Law):
         program, meta, modules = program_of(given), meta_of(given), modules_of(given)
         result = trial.apply(given)
         if result.modified is None:
+            trial.fired(NOTHING_CLAIMED)
             return
         graph_module = result.graph_module
         found = first_line_that_differs(program_of(graph_module), program)

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest import SkipTest
 
 import pytest
 from hypothesis import settings
@@ -60,6 +61,12 @@ def test_a_slow_example_is_no_failure() -> None:
             time.sleep(0.3)
 
     fxt.pass_suite(sleep_once, laws=[fxt.WellFormed()])().test_well_formed()
+
+
+def test_a_law_about_a_claim_is_skipped_where_nothing_is_claimed() -> None:
+    suite = fxt.pass_suite(lambda graph_module: None, laws=[fxt.HonestFlag()], settings=settings(FEW, max_examples=2))
+    with pytest.raises(SkipTest, match="claims nothing"):
+        suite().test_honest_flag()
 
 
 def test_claims_choose_the_laws() -> None:
