@@ -15,6 +15,7 @@ module call, containers included; and the model's own output is compared with th
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import os
 import resource
@@ -41,8 +42,8 @@ LIMIT = 100_000_000
 _HERE = Path(__file__).parent
 _DETECTION = ("fasterrcnn", "fcos", "keypointrcnn", "maskrcnn", "retinanet", "ssd", "raft")  # not traceable
 _SIZES = {
-    "googlenet": 96, "inception": 128, "maxvit": 224, "mc3": (4, 48, 48), "mvit": (16, 224, 224), "r2plus1d": (4, 48, 48),
-    "r3d": (4, 48, 48), "s3d": (16, 128, 128), "swin3d": (4, 64, 64), "vit_b": 224,
+    "googlenet": 96, "inception": 299, "maxvit": 224, "mc3": (4, 48, 48), "mvit": (16, 224, 224), "r2plus1d": (4, 48, 48),
+    "r3d": (4, 48, 48), "s3d": (16, 224, 224), "swin3d": (4, 64, 64), "vit_b": 224,
 }  # fmt: skip
 """The sides of an input; a model that is not here takes 64 pixels. Those of mvit and vit cannot be chosen."""
 
@@ -98,6 +99,21 @@ class Witness(fx.Interpreter):
         super().__init__(graph_module)
         self._names, self._see = names, see
 
+    def fetch_args_kwargs_from_env(self, n: fx.Node) -> tuple[Any, Any]:
+        """Gives each call lists and dicts of its own: a function of swin3d writes into one."""
+        return self._values(n.args), self._values(n.kwargs)
+
+    def _values(self, part: Any) -> Any:
+        if isinstance(part, fx.Node):
+            return self.env[part]
+        if isinstance(part, dict):
+            return {key: self._values(value) for key, value in part.items()}
+        if isinstance(part, slice):
+            return slice(*map(self._values, (part.start, part.stop, part.step)))
+        if isinstance(part, (list, tuple)):
+            return (list if isinstance(part, list) else tuple)(map(self._values, part))
+        return part
+
     def run_node(self, n: fx.Node) -> Any:
         """Runs one node."""
         value = super().run_node(n)
@@ -145,7 +161,7 @@ class Subject:
     def __init__(self, name: str, training: bool) -> None:
         self.model, self._input = model_and_input(name, training)
         self.training = training
-        self._state = {key: value.clone() for key, value in self.model.state_dict().items()}
+        self._state = copy.deepcopy(self.model.state_dict())  # with the versions that some modules ask for
 
     def run(self, function: Callable[[torch.Tensor], Any]) -> Any:
         """Calls `function` with the input."""

@@ -18,6 +18,7 @@ from fxpasses.capture.value_tracer import capture_with_values
 from fxpasses.errors import CaptureError, FidelityWarning, UnselectableValueError
 from fxpasses.graph.bits import cloned
 from fxpasses.graph.calls import leaves, map_structure
+from fxpasses.graph.interpreter import Interpreter
 from fxpasses.graph.meta import name_and_style, qualified_name, scopes
 from fxpasses.graph.regions import module_calls
 from fxpasses.graph.values import NamedValues
@@ -53,7 +54,7 @@ class EagerModel:
         return keep
 
 
-class WholeGraph(fx.Interpreter):
+class WholeGraph(Interpreter):
     """Runs a graph of the whole model, with nothing pruned and nothing copied, and clones each value when it is made.
 
     Attributes:

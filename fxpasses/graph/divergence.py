@@ -10,6 +10,7 @@ import torch
 from torch import fx
 
 from fxpasses.graph.bits import cloned, first_difference
+from fxpasses.graph.interpreter import Interpreter
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ def shortened(value: Any, width: int = 300) -> str:
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
-class _Recorder(fx.Interpreter):
+class _Recorder(Interpreter):
     """Runs a graph and keeps a clone of each value, taken when it is made."""
 
     def __init__(self, graph_module: fx.GraphModule) -> None:

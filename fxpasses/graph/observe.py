@@ -13,6 +13,7 @@ from torch import fx, nn
 from fxpasses.errors import RequestError
 from fxpasses.graph.bits import cloned
 from fxpasses.graph.calls import leaves
+from fxpasses.graph.interpreter import Interpreter
 from fxpasses.graph.recorded_values import recorded_value
 
 
@@ -33,7 +34,7 @@ class Observed:
     returned: tuple[str | None, ...]
 
 
-class _Observer(fx.Interpreter):
+class _Observer(Interpreter):
     """Keeps each value, and a clone of it."""
 
     def __init__(self, graph_module: fx.GraphModule) -> None:

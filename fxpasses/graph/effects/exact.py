@@ -20,6 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from fxpasses.graph.effects.behaviour import Kind
 from fxpasses.graph.effects.schema import written_arguments
 from fxpasses.graph.effects.storages import NOWHERE, Storages, StorageTable
+from fxpasses.graph.interpreter import Interpreter
 from fxpasses.graph.snapshot import ModuleSnapshot
 
 _NUMBERS = (bool, int, float, complex, torch.SymInt, torch.SymFloat, torch.SymBool)
@@ -120,7 +121,7 @@ def _observe(graph_module: fx.GraphModule, example_inputs: Sequence[object], way
     return recorder.result()
 
 
-class _Run(fx.Interpreter):
+class _Run(Interpreter):
     """Runs the graph, and tells the recorder which node is running and what it returned."""
 
     def __init__(self, graph_module: fx.GraphModule, recorder: _Recorder, convert: Callable[[object], object]) -> None:

@@ -1,0 +1,33 @@
+"""`Interpreter`: runs a graph node by node, as the code that torch generates from it would."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from torch import fx
+
+from fxpasses.graph.calls import map_structure
+
+
+class Interpreter(fx.Interpreter):
+    """An `fx.Interpreter` whose functions may write into the lists and dicts that they are given.
+
+    `fx.Interpreter` passes the immutable containers in which a node holds its arguments; generated code makes new ones
+    at each call, and some functions write into them.
+
+    Example:
+        >>> graph = fx.Graph()
+        >>> x = graph.placeholder("x")
+        >>> _ = graph.output(graph.call_function(lambda values: values.pop(), ([x, 2],)))
+        >>> Interpreter(fx.GraphModule({}, graph)).run(1)
+        2
+    """
+
+    def fetch_args_kwargs_from_env(self, n: fx.Node) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Returns the arguments of a node, in containers of their own."""
+
+        def value_of(part: object) -> object:
+            return self.env[part] if isinstance(part, fx.Node) else part
+
+        args, kwargs = (map_structure(passed, value_of) for passed in (n.args, n.kwargs))
+        return cast("tuple[Any, ...]", args), cast("dict[str, Any]", kwargs)
