@@ -160,8 +160,10 @@ def test_every_order_that_meets_the_needs_means_the_same_and_no_other_runs(case:
     captured = capture_symbolic(prepared.module, training=case.training)
     before = str(captured.graph)
     if order.index(passes[0]) > order.index(passes[1]):
+        watch = Watch()
         with pytest.raises(UnmetNeedError) as caught:
-            PassManager(order)(captured)
+            PassManager(order, instruments=[watch])(captured)
+        assert watch.seen == []
         assert caught.value.position == (order.index(passes[1]),)
         assert str(captured.graph) == before
         return

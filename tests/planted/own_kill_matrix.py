@@ -57,7 +57,7 @@ def main() -> None:
     preload()
     # One seed after the other, so that a run that is stopped has looked at every bug.
     for place, seed in enumerate(SEEDS):
-        for name, title, bug in [(name, *item) for name in chosen for item in BUGS[name].items()]:
+        for name, title, bug in [(each, *item) for each in chosen for item in BUGS[each].items()]:
             found = known.setdefault((name, title, bug.law), ["?"] * len(SEEDS))
             if found[place] not in ("?", "-"):
                 continue
