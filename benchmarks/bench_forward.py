@@ -78,7 +78,7 @@ def layer2_of_resnet18(rounds: int = 501) -> Iterator[Row]:
         assert all(torch.equal(forward(x)["layer2"], expected) for forward in forwards.values())
         forwards |= _timm()
         calls = {name: functools.partial(forward, x) for name, forward in forwards.items()}
-        times = alternating(calls, rounds, calls=3)
+        times = alternating(calls, rounds, calls=3, collect=False)
     for name in list(forwards)[1:]:
         detail = f"fxpasses {times.median('fxpasses') * 1e3:.3g} ms, {name} {times.median(name) * 1e3:.3g} ms"
         yield Row(f"forward at layer2 of resnet18 / {name}", times.ratio("fxpasses", name), "times", detail)

@@ -31,19 +31,22 @@ class Times(NamedTuple):
         return statistics.median(one / two for one, two in pairs)
 
 
-def process_seconds(function: Timed, calls: int = 1) -> float:
+def process_seconds(function: Timed, calls: int = 1, collect: bool = True) -> float:
     """Returns the process time of one call; what other processes do on the machine hardly counts.
 
     The garbage of earlier work is collected before, so that nobody pays for somebody else's.
     """
-    gc.collect()
+    if collect:
+        gc.collect()
     began = time.process_time()
     for _ in range(calls):
         function()
     return (time.process_time() - began) / calls
 
 
-def alternating(functions: Mapping[str, Timed], rounds: int = 5, calls: int = 1, warm_up: bool = True) -> Times:
+def alternating(
+    functions: Mapping[str, Timed], rounds: int = 5, calls: int = 1, warm_up: bool = True, collect: bool = True
+) -> Times:
     """Runs each function once a round, in an order that turns around from round to round.
 
     Args:
@@ -51,6 +54,7 @@ def alternating(functions: Mapping[str, Timed], rounds: int = 5, calls: int = 1,
         rounds: How often; at least 5 for a number that anybody may rely on.
         calls: How many calls make up one measurement; for what is too quick to be timed once.
         warm_up: Whether each runs once before, without being timed.
+        collect: Whether garbage is collected before each measurement; takes much longer than a quick function does.
     """
     if warm_up:
         for function in functions.values():
@@ -58,7 +62,7 @@ def alternating(functions: Mapping[str, Timed], rounds: int = 5, calls: int = 1,
     seconds: dict[str, list[float]] = {name: [] for name in functions}
     for index in range(rounds):
         for name in list(functions)[:: 1 if index % 2 == 0 else -1]:
-            seconds[name].append(process_seconds(functions[name], calls))
+            seconds[name].append(process_seconds(functions[name], calls, collect))
     return Times(seconds)
 
 

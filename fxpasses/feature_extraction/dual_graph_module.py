@@ -9,7 +9,7 @@ from torch import fx, nn
 
 from fxpasses.errors import ArgumentTypeError
 from fxpasses.feature_extraction.selection import Selection
-from fxpasses.graph.lazy_graph_module import COMPILED, LazyGraphModule, forward_on_demand
+from fxpasses.graph.lazy_graph_module import COMPILED, ForwardOnDemand, LazyGraphModule, forward_on_demand
 from fxpasses.graph.mode_flags import ModeFlags
 from fxpasses.graph.modules import attribute, copy_targets, targets
 from fxpasses.graph.reachable import make_reachable
@@ -83,12 +83,13 @@ class DualGraphModule(LazyGraphModule):
         """Sets the mode of the module and of its submodules, and makes the mode's graph the current one."""
         if not isinstance(mode, bool):
             raise ArgumentTypeError(f"train(mode) takes True or False, got {mode!r}.")
-        if mode is not self.training:
+        attributes = self.__dict__
+        if mode is not attributes["training"]:
             self._switch()
-            self.__dict__["training"] = mode
-        flags = self._mode_flags
+            attributes["training"] = mode
+        flags = attributes["_mode_flags"]
         if flags is None or not flags.still_hold():
-            flags = self.__dict__["_mode_flags"] = ModeFlags(self)
+            flags = attributes["_mode_flags"] = ModeFlags(self)
         flags.set(mode)
         return self
 
@@ -102,18 +103,19 @@ class DualGraphModule(LazyGraphModule):
         """Exchanges the current graph and its compiled code with the waiting ones."""
         # Not through `nn.Module.__setattr__`: a switch takes microseconds, as many as an assignment through it.
         attributes = self.__dict__
-        graph, waiting_graph, waiting_code = (
-            attributes[name] for name in ("_graph", "_waiting_graph", "_waiting_code")
-        )
+        graph, waiting_graph = attributes["_graph"], attributes["_waiting_graph"]
         if graph is waiting_graph:
             return
+        waiting_code = attributes["_waiting_code"]
         own_class = self._own_class()
         code = {name: attributes.pop(name) for name in COMPILED if name in attributes}
-        if self.is_compiled:
-            code["forward"] = vars(own_class)["forward"]
-        own_class.forward = waiting_code.pop("forward", None) or forward_on_demand()
+        forward = vars(own_class)["forward"]
+        if not isinstance(forward, ForwardOnDemand):
+            code["forward"] = forward
+        waiting_forward = waiting_code.pop("forward", None)
+        own_class.forward = waiting_forward or forward_on_demand()
         attributes.update(waiting_code, _graph=waiting_graph, _waiting_graph=graph, _waiting_code=code)
-        if code:
+        if code and waiting_forward is None:
             # It runs, and will in this mode too. A compiler that watches the call must not see its code being made.
             self.compile_now()
 
