@@ -1,6 +1,7 @@
 """Which models each capture takes: torchvision's, timm's and transformers', one process a model, resumable.
 
     python benchmarks/coverage.py run --library torchvision --captures symbolic values
+    python benchmarks/coverage.py run --library timm --captures peer-torchvision peer-timm
     python benchmarks/coverage.py table
 
 `run` appends one line of JSON a model to the results and skips what is there; `table` writes the summary from them.
@@ -127,12 +128,14 @@ def _load(libraries: Iterable[str]) -> None:
 
 
 def _summary(modes: dict[str, Any]) -> dict[str, Any]:
-    """Replaces lists of names by whether they are torchvision's."""
+    """Replaces lists of names by whether they are torchvision's; arguments that no example passes do not count."""
     for found in modes.values():
         peer = found.pop("torchvision", None) or {}
-        for row in found.values():
+        for capture, row in found.items():
             if isinstance(row, dict):
                 names = row.pop("names", None)
+                if capture.startswith("peer-"):
+                    continue
                 row["torchvision"] = "names" in peer
                 if "names" in peer and names is not None:
                     row["same_names"] = [name for name in names if name in set(peer["names"])] == peer["names"]

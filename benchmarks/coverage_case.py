@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import re
 import time
 import warnings
 from collections.abc import Callable
 from typing import Any
 
+import numpy
 import torch
 from coverage_models import Inputs, build, working_inputs
 from torch import fx, nn
 from torch.utils import _pytree as pytree
 
+from fxpasses.capture.guards import GuardSet, guards_of
 from fxpasses.feature_extraction.captures import Examples, capture_by
 from fxpasses.graph.values import NamedValues
 from fxpasses.manager import PassManager
@@ -25,10 +28,12 @@ FEATURES = 10
 
 
 def measure(library: str, name: str, captures: list[str]) -> dict[str, Any]:
-    """Captures one model in each way and in both modes."""
+    """Captures one model in each way and in both modes; peers are captures that need no run of the model."""
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     torch.manual_seed(0)
+    if set(captures) <= set(PEERS):
+        return _peers_alone(library, name, captures)
     model = build(library, name)
     make = working_inputs(library, name, model)
     row: dict[str, Any] = {}
@@ -39,20 +44,53 @@ def measure(library: str, name: str, captures: list[str]) -> dict[str, Any]:
         except Exception as error:
             row[mode] = {"eager": _cause(error)}
             continue
-        row[mode] = {capture: _attempt(model, make, called, capture) for capture in captures}
+        row[mode] = {
+            capture: PEERS[capture](model) if capture in PEERS else _attempt(model, make, called, capture)
+            for capture in captures
+        }
         if library != "transformers":  # it takes none of them
-            row[mode]["torchvision"] = _peer(model)
+            row[mode]["torchvision"] = _torchvision(model)
     return row
 
 
-def _peer(model: nn.Module) -> dict[str, Any]:
+def _peers_alone(library: str, name: str, peers: list[str]) -> dict[str, Any]:
+    try:
+        with torch.device("meta"):
+            model = build(library, name)
+    except (NotImplementedError, RuntimeError):  # it looks at its weights while it is made
+        model = build(library, name)
+    return {mode: {peer: PEERS[peer](model.train(mode == "train")) for peer in peers} for mode in ("eval", "train")}
+
+
+def _torchvision(model: nn.Module) -> dict[str, Any]:
     from torchvision.models.feature_extraction import get_graph_node_names
 
+    return _peer(model, lambda: get_graph_node_names(model, suppress_diff_warning=True))
+
+
+def _timm(model: nn.Module) -> dict[str, Any]:
+    from timm.layers import get_graph_node_names
+
+    return _peer(model, lambda: get_graph_node_names(model))
+
+
+def _peer(model: nn.Module, names: Callable[[], tuple[list[str], list[str]]]) -> dict[str, Any]:
+    began = time.perf_counter()
     try:
-        train, evaluation = get_graph_node_names(model, suppress_diff_warning=True)
+        train, evaluation = names()
     except Exception as error:
         return {"cause": _cause(error)}
-    return {"names": train if model.training else evaluation}
+    found = train if model.training else evaluation
+    arguments = list(inspect.signature(model.forward).parameters)
+    return {
+        "names": [name for name in found if name not in arguments],
+        "nodes": len(found),
+        "seconds": round(time.perf_counter() - began, 3),
+    }
+
+
+PEERS: dict[str, Callable[[nn.Module], dict[str, Any]]] = {"peer-torchvision": _torchvision, "peer-timm": _timm}
+"""Other extractors, by the name that stands for them among the captures."""
 
 
 def _attempt(model: nn.Module, make: Callable[[int], Inputs], called: list[str], capture: str) -> dict[str, Any]:
@@ -73,12 +111,25 @@ def _attempt(model: nn.Module, make: Callable[[int], Inputs], called: list[str],
         "nameable": round(len(nameable) / max(len(called), 1), 4),
         "names": style_names,
     }
-    found["output"] = _compared(model, named, make, lambda call, inputs: call(*inputs.args, **inputs.kwargs))
-    found["features"] = _features(model, named, make, nameable)
+    guards = guards_of(graph_module)
+
+    def run(call: Callable[..., Any], inputs: Inputs) -> Any:
+        if call is named and guards is not None:
+            guards.check(inputs.args, inputs.kwargs)
+        return call(*inputs.args, **inputs.kwargs)
+
+    found["output"] = _compared(model, named, make, run)
+    found["features"] = _features(model, named, make, nameable, guards)
     return found
 
 
-def _features(model: nn.Module, named: fx.GraphModule, make: Callable[[int], Inputs], nameable: list[str]) -> Any:
+def _features(
+    model: nn.Module,
+    named: fx.GraphModule,
+    make: Callable[[int], Inputs],
+    nameable: list[str],
+    guards: GuardSet | None,
+) -> Any:
     wanted = _spread([path for path in nameable if path])
     values = NamedValues(named)
     chosen = [path for path in wanted if _can_be_asked(values, path)]
@@ -89,6 +140,8 @@ def _features(model: nn.Module, named: fx.GraphModule, make: Callable[[int], Inp
 
     def run(call: Callable[..., Any], inputs: Inputs) -> Any:
         if call is extractor:
+            if guards is not None:
+                guards.check(inputs.args, inputs.kwargs)
             return extractor(*inputs.args, **inputs.kwargs)
         return _eager_features(model, chosen, inputs)
 
@@ -133,6 +186,7 @@ def _compared(
             results = []
             for each in (model, call):
                 torch.manual_seed(7)
+                numpy.random.seed(7)  # models of transformers draw from it
                 with torch.no_grad():
                     results.append(run(each, _copied(inputs)))
                 model.load_state_dict(state)
@@ -183,4 +237,4 @@ def _spread(paths: list[str]) -> list[str]:
 def _cause(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = f"{type(error).__name__}: {' | '.join(lines[:2])}"
-    return re.sub(r"/[^\"\s]*/site-packages/", "", text)[:300]
+    return re.sub(r"/[^\"\s]*/site-packages/", "", text)[:800]

@@ -15,6 +15,7 @@ from torch.utils import _pytree as pytree
 
 from fxpasses.capture.shape_rules import value_by_rule
 from fxpasses.capture.weightless import NO_DEVICE, without_data, without_weights
+from fxpasses.capture.whole_functions import stand_in, stand_in_of_module
 
 _CHANGES_A_SHAPE = frozenset(
     {
@@ -206,12 +207,12 @@ class FakeValues:
             if value is not None:
                 return value
         if node.op == "call_function":
-            return cast("Any", node.target)(*args, **kwargs)
+            return stand_in(cast("Any", node.target))(*args, **kwargs)
         if node.op == "call_method":
             return getattr(args[0], str(node.target))(*args[1:], **kwargs)
         if node.op == "call_module":
             # Not the module itself: hooks are the user's, and wait for data.
-            return self._module(str(node.target)).forward(*args, **kwargs)
+            return stand_in_of_module(self._module(str(node.target)))(*args, **kwargs)
         raise ValueError(f"the {node.op} node {node.name!r} has no value")
 
     def _argument(self, argument: Any) -> Any:

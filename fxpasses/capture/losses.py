@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 import warnings
 from collections.abc import Iterable
 
@@ -106,7 +107,16 @@ def warn_of_losses(losses: Iterable[Loss], stacklevel: int = 2) -> None:
 
 
 def _random_state() -> tuple[torch.Tensor, object]:
-    return torch.get_rng_state(), random.getstate()
+    return torch.get_rng_state(), (random.getstate(), _numpy_state())
+
+
+def _numpy_state() -> object:
+    """Returns where numpy's global stream is; None if nobody imported numpy."""
+    numpy = sys.modules.get("numpy.random")
+    if numpy is None:
+        return None
+    name, keys, *place = numpy.get_state()
+    return name, keys.tobytes(), place
 
 
 def _same(left: tuple[torch.Tensor, object], right: tuple[torch.Tensor, object]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 
@@ -20,7 +21,7 @@ def left_as_it_was(model: nn.Module, training: bool | None = None) -> Generator[
     One thread at a time gets in, since another capture must not see a mode that is set for a moment only.
     Every submodule gets its own `training` flag back (a frozen normalisation layer stays frozen), together
     with its attributes, children and hooks, also when the block raises; and so do the random number generators of
-    torch (on the CPU) and of Python. Values inside tensors are not saved.
+    torch (on the CPU), of Python and of numpy. Values inside tensors are not saved.
 
     Args:
         model: The model; its `train` method is what sets the mode, so that overrides of it are honoured.
@@ -37,6 +38,8 @@ def left_as_it_was(model: nn.Module, training: bool | None = None) -> Generator[
     with one_capture_at_a_time():
         snapshot = ModuleSnapshot.take(model)
         torch_stream, python_stream = torch.get_rng_state(), random.getstate()
+        numpy = sys.modules.get("numpy.random")
+        numpy_stream = None if numpy is None else numpy.get_state()
         try:
             if training is not None:
                 model.train(training)
@@ -45,3 +48,5 @@ def left_as_it_was(model: nn.Module, training: bool | None = None) -> Generator[
             snapshot.restore()
             torch.set_rng_state(torch_stream)
             random.setstate(python_stream)
+            if numpy is not None:
+                numpy.set_state(numpy_stream)

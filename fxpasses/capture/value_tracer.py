@@ -34,6 +34,7 @@ from fxpasses.capture.symbolic import graph_module_of, require_module
 from fxpasses.capture.tracer import CaptureTracer
 from fxpasses.capture.value_failure import data_decision, example_failure, value_failure
 from fxpasses.capture.value_proxies import ValueAttribute, ValueBufferProxy, ValueProxy
+from fxpasses.capture.whole_functions import recorded_whole
 from fxpasses.errors import ArgumentTypeError, CaptureError
 from fxpasses.graph.numbers import makes_number
 
@@ -87,7 +88,10 @@ class ValueTracer(CaptureTracer):
             stack.enter_context(one_capture_at_a_time())
             for namespace, entries in shims(self):
                 stack.enter_context(replaced({0: namespace}, entries))
-            stack.enter_context(replaced(traced_namespaces(model), {"isinstance": isinstance_of_value}))
+            namespaces = traced_namespaces(model)
+            for namespace, entries in recorded_whole(self, namespaces):
+                stack.enter_context(replaced({0: namespace}, entries))
+            stack.enter_context(replaced(namespaces, {"isinstance": isinstance_of_value}))
             stack.enter_context(methods_that_take_sizes(self))
             stack.enter_context(RecordsRealReceivers(self))
             return self.trace(model)
