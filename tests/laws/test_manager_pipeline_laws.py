@@ -261,6 +261,9 @@ def test_observers_change_nothing(functions: list[int], appended: list[int]) -> 
 
 @given(chains, counts)
 def test_an_observer_sees_each_pass_once_and_what_it_changed(functions: list[int], appended: list[int]) -> None:
-    watch = Watch()
-    PassManager([*(Append(index) for index in appended), RemoveOne(1)], instruments=[watch])(chain(functions))
-    assert [changed for _, changed in watch.seen] == [True] * len(appended) + [1 in [*functions, *appended]]
+    inside, watch, other = Watch(), Watch(), Watch()
+    inner = PassManager([Append(index) for index in appended], instruments=[inside])
+    PassManager([inner, RemoveOne(1)], instruments=[watch, other])(chain(functions))
+    expected = [True] * len(appended) + [1 in [*functions, *appended]]
+    assert [changed for _, changed in watch.seen] == [changed for _, changed in other.seen] == expected
+    assert [changed for _, changed in inside.seen] == [True] * len(appended)

@@ -281,9 +281,9 @@ MANAGED: dict[str, Bug] = {
         "fxpasses.manager.sequence", "PipelineResult(graph_module, report.changed,", "PipelineResult(graph_module, True,",
         PIPELINE + "test_an_empty_pipeline_changes_nothing",
     ),
-    "what_an_observer_saw_is_remembered": Bug(
+    "an_inner_observer_hides_the_outer": Bug(
         EXECUTION, "        self.instruments = (*outer, *instruments)\n", "        self.instruments = instruments[:1]\n",
-        PIPELINE + "test_a_corrupting_pass_is_found_at_its_own_place",
+        PIPELINE + "test_an_observer_sees_each_pass_once_and_what_it_changed",
     ),
     "a_fault_is_overlooked": Bug(
         "fxpasses.manager.verify_structure", "            raise VerificationError(describe(found))\n\n", "            return\n\n",
