@@ -102,21 +102,23 @@ class ValueTracer(CaptureTracer):
         """Makes a placeholder for each example; other arguments keep their defaults."""
         del root_fn, is_module, concrete_args
         model = self.root
-        inputs = [self._input(argument) for argument in self.arguments]
+        placeholders = [self._placeholder(argument) for argument in self.arguments]
+        inputs = [self._input(*each) for each in zip(self.arguments, placeholders, strict=True)]
 
         def forward() -> Any:
             return called(model.forward, self.arguments, inputs)
 
         return forward, []
 
-    def _input(self, argument: Argument) -> Any:
+    def _placeholder(self, argument: Argument) -> fx.Node:
         node = self.create_node("placeholder", argument.name, placeholder_default(argument), {})
         self.values.give(node, argument.value)
-        return (
-            argument.value
-            if is_constant(argument.value)
-            else with_proxies(argument.value, self.proxy(node), argument.name)
-        )
+        return node
+
+    def _input(self, argument: Argument, node: fx.Node) -> Any:
+        if is_constant(argument.value):
+            return argument.value
+        return with_proxies(argument.value, self.proxy(node), argument.name)
 
     # What the trace records
 

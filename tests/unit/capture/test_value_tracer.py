@@ -216,6 +216,13 @@ def test_arguments_that_are_not_passed_keep_their_defaults():
     assert_same(model, captured, torch.ones(3))
 
 
+def test_the_arguments_come_before_what_is_read_from_them():
+    captured = capture_with_values(
+        module(lambda self, pair, x: pair[0] + x), ((torch.ones(2), torch.ones(2)), torch.ones(2))
+    )
+    assert [node.op for node in captured.graph.nodes][:3] == ["placeholder", "placeholder", "call_function"]
+
+
 def test_keyword_only_and_further_keywords_are_arguments():
     model = module(lambda self, x, *, scale, **rest: x * scale + rest["shift"])
     captured = capture_with_values(model, (torch.ones(2),), {"scale": torch.ones(2), "shift": torch.ones(2)})
