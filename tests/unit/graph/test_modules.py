@@ -62,3 +62,27 @@ def test_what_no_node_uses_is_dropped_and_shared_containers_are_not_touched() ->
     assert graph_module.block is model.block
     assert len(model.block) == 2
     assert drop_unused(graph_module) == 0
+
+
+def test_containers_that_lose_nothing_stay_and_others_are_replaced_not_emptied() -> None:
+    class Two(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.whole = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
+            self.part = nn.Sequential(nn.Linear(2, 2), nn.ReLU()).eval()
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.part(self.whole(x))
+
+    graph_module = fx.symbolic_trace(Two())
+    whole, part = graph_module.whole, graph_module.part
+    graph = graph_module.graph
+    *_, relu, output = graph.nodes
+    output.args = (relu.args[0],)
+    graph.erase_node(relu)
+    assert drop_unused(graph_module) == 0
+    assert graph_module.whole is whole
+    assert graph_module.part is not part
+    assert list(graph_module.part._modules) == ["0"]
+    assert graph_module.part.training is part.training
+    assert list(part._modules) == ["0", "1"]
