@@ -37,18 +37,24 @@ def short_name(node: fx.Node) -> str:
     if node.op in ("get_attr", "call_module"):
         return _identifier(str(target))
     if isinstance(target, str):
-        return _identifier(_snake_case(_without_magic(target)))
+        return _identifier(snake_case(_without_magic(target)))
     if isinstance(target, torch._ops.OpOverload):
         return target._schema.name.split("::")[-1]
     name = _AUGMENTED.get(target) or getattr(target, "__name__", type(target).__name__)
-    return _identifier(_snake_case(_without_magic(name)))
+    return _identifier(snake_case(_without_magic(name)))
 
 
 def _without_magic(name: str) -> str:
     return name[2:-2] if name.startswith("__") and name.endswith("__") else name
 
 
-def _snake_case(name: str) -> str:
+def snake_case(name: str) -> str:
+    """Returns `name` in lower case with underscores, as `fx.Graph` does with what it names nodes by.
+
+    Example:
+        >>> snake_case("attentionBias")
+        'attention_bias'
+    """
     return _CAMEL.sub(r"_\1", name).lower()
 
 

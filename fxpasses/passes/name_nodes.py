@@ -25,7 +25,7 @@ from fxpasses.graph.facts import CALLS, NAMES, Fact
 from fxpasses.graph.meta import capture_record, name_and_style, parent_path, set_capture_record, set_name
 from fxpasses.graph.modules import attribute
 from fxpasses.graph.reachable import module_path
-from fxpasses.graph.short_names import short_name
+from fxpasses.graph.short_names import short_name, snake_case
 from fxpasses.manager import Pass, PassResult
 
 NameStyle = Literal["exact", "torchvision"]
@@ -229,7 +229,7 @@ def _torchvision_names(nodes: list[fx.Node], unnamed: set[fx.Node]) -> dict[fx.N
     for node in nodes:
         if node in unnamed:
             continue
-        base = _base_name(node)
+        base = _torchvision_base(node)
         cut = _NUMBERED.match(base)
         name = base = cut[1] if cut else base
         if base in last_number:
@@ -241,3 +241,9 @@ def _torchvision_names(nodes: list[fx.Node], unnamed: set[fx.Node]) -> dict[fx.N
         names[node] = name
     counter = _Counter(names.values())
     return {node: names[node] if node in names else counter.next_name(_base_name(node)) for node in nodes}
+
+
+def _torchvision_base(node: fx.Node) -> str:
+    """Returns the name before numbers; torchvision takes that of a parameter from the node, which is in lower case."""
+    parent, dot, short = _base_name(node).rpartition(".")
+    return parent + dot + (snake_case(short) if node.op == "get_attr" else short)

@@ -4,6 +4,7 @@ import pytest
 import torch
 from support import examples
 from torch import fx, nn
+from torchvision.models import feature_extraction as torchvision_extraction
 
 from fxpasses.capture import capture_symbolic
 from fxpasses.errors import ArgumentTypeError
@@ -32,6 +33,24 @@ def test_a_users_name_is_never_given_to_something_else() -> None:
 
 def test_torchvisions_style_cuts_numbers_off() -> None:
     assert _names(Layered(), "torchvision") == ["x", "relu", "add", "ln", "w", "mul", "ln_1", "ln_2", "add_1", "relu_1"]
+
+
+class Capitals(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.A, self.logScale = nn.Parameter(torch.ones(3)), nn.Parameter(torch.ones(3))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * self.A + self.logScale
+
+
+@pytest.mark.parametrize("style", ["exact", "torchvision"])
+def test_torchvisions_style_writes_parameters_in_lower_case(style: str) -> None:
+    model = nn.Sequential(Capitals())
+    theirs = torchvision_extraction.get_graph_node_names(model)[1]
+    given = ["input", "0._0_A", "0.mul", "0._0_logScale", "0.add"]
+    assert _names(model, style) == (theirs if style == "torchvision" else given)
+    assert theirs == ["input", "0._0_a", "0.mul", "0._0_log_scale", "0.add"]
 
 
 def test_naming_again_changes_nothing() -> None:
