@@ -188,10 +188,6 @@ PRUNED: dict[str, Bug] = {
         LIVE, "                self.need(operand)\n", "                self._live.add(operand)\n",
         "test_prune_laws.py::test_nothing_that_a_value_is_computed_from_is_removed",
     ),
-    "all_writes_are_kept": Bug(
-        LIVE, "remaining and (all_of_them or self._order[remaining[-1]] < position):", "remaining:",
-        "test_prune_laws.py::test_asking_for_less_keeps_no_more",
-    ),
     "nothing_is_counted": Bug(
         PRUNE, "    return len(unneeded)\n", "    return len(unneeded) + 1\n",
         "test_prune_laws.py::test_pruning_again_removes_nothing",
