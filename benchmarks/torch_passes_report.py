@@ -270,10 +270,16 @@ def main() -> None:
     results: dict[str, tuple[str, list[Found]]] = {}
     for name, entry in PASSES.items():
         results[name] = entry.note, list(examine(entry, examples))
+        _write(results, examples)
         print(name, [(each.law, each.examples) for each in results[name][1]], flush=True)
     found = list(examine_extractor(examples))
     results["torchvision's create_feature_extractor"] = "with the laws of extraction, on leaf modules", found
     print([(each.law, each.examples) for each in found], flush=True)
+    _write(results, examples)
+
+
+def _write(results: dict[str, tuple[str, list[Found]]], examples: int) -> None:
+    """Writes what is known so far, so that a run that is stopped leaves what it found."""
     REPORT.write_text("\n".join(_lines(results, examples)) + "\n", encoding="utf-8")
 
 
