@@ -16,7 +16,7 @@ from coverage_models import Inputs, build, working_inputs
 from torch import fx, nn
 from torch.utils import _pytree as pytree
 
-from fxpasses.capture.guards import GuardSet, guards_of
+from fxpasses.capture.values.guards import GuardSet, guards_of
 from fxpasses.feature_extraction.captures import Examples, capture_by
 from fxpasses.graph.values import NamedValues
 from fxpasses.manager import PassManager

@@ -11,15 +11,15 @@ from torch import fx, nn
 from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
-from fxpasses.capture.exported_arguments import DynamicSizes, dynamic_sizes, example_arguments, free_sizes
-from fxpasses.capture.exported_calls import exported_calls, own_stack
-from fxpasses.capture.exported_graph import plain_graph
-from fxpasses.capture.exported_output import OutputForm, plain_output, plain_paths, watched_calls
-from fxpasses.capture.exported_regions import inline_regions
-from fxpasses.capture.guards import GuardSet, set_guards, structure_guards
+from fxpasses.capture.export.arguments import DynamicSizes, dynamic_sizes, example_arguments, free_sizes
+from fxpasses.capture.export.calls import exported_calls, own_stack
+from fxpasses.capture.export.graph import plain_graph
+from fxpasses.capture.export.output import OutputForm, plain_output, plain_paths, watched_calls
+from fxpasses.capture.export.regions import inline_regions
 from fxpasses.capture.modes import left_as_it_was
 from fxpasses.capture.signature import Argument
 from fxpasses.capture.symbolic import module_aliases, require_module
+from fxpasses.capture.values.guards import GuardSet, set_guards, structure_guards
 from fxpasses.errors import ArgumentTypeError, CaptureError
 from fxpasses.graph.calls import CaptureRecord
 from fxpasses.graph.lazy_graph_module import LazyGraphModule

@@ -9,9 +9,9 @@ from torch import fx, nn
 
 from fxpasses.capture.failure import capture_failure
 from fxpasses.capture.leaves import tracer_options as completed
-from fxpasses.capture.losses import warn_of_losses
 from fxpasses.capture.modes import left_as_it_was
-from fxpasses.capture.tracer import CaptureTracer
+from fxpasses.capture.tracing.losses import warn_of_losses
+from fxpasses.capture.tracing.tracer import CaptureTracer
 from fxpasses.errors import ArgumentTypeError
 from fxpasses.graph.calls import CaptureRecord
 from fxpasses.graph.lazy_graph_module import LazyGraphModule

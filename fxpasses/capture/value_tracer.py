@@ -12,29 +12,29 @@ import torch
 from torch import fx, nn
 from torch.utils import _pytree as pytree
 
-from fxpasses.capture.decisions import Decision, Place, current_place, deciding
-from fxpasses.capture.fake_values import FakeValues
-from fxpasses.capture.guards import guard_set, set_guards
-from fxpasses.capture.kinds import surely_tensor
 from fxpasses.capture.leaves import tracer_options as completed
-from fxpasses.capture.losses import warn_of_losses
 from fxpasses.capture.modes import left_as_it_was
 from fxpasses.capture.patching import one_capture_at_a_time, replaced
-from fxpasses.capture.proxies import PLAIN_OPERATOR
 from fxpasses.capture.rebuilt import take_apart
-from fxpasses.capture.shims import (
+from fxpasses.capture.signature import Argument, bound_arguments, called, is_constant, placeholder_default, with_proxies
+from fxpasses.capture.symbolic import graph_module_of, require_module
+from fxpasses.capture.tracing.losses import warn_of_losses
+from fxpasses.capture.tracing.proxies import PLAIN_OPERATOR
+from fxpasses.capture.tracing.tracer import CaptureTracer
+from fxpasses.capture.values.decisions import Decision, Place, current_place, deciding
+from fxpasses.capture.values.failure import data_decision, example_failure, value_failure
+from fxpasses.capture.values.fake_values import FakeValues
+from fxpasses.capture.values.guards import guard_set, set_guards
+from fxpasses.capture.values.kinds import surely_tensor
+from fxpasses.capture.values.proxies import ValueAttribute, ValueBufferProxy, ValueProxy
+from fxpasses.capture.values.shims import (
     RecordsRealReceivers,
     isinstance_of_value,
     methods_that_take_sizes,
     shims,
     traced_namespaces,
 )
-from fxpasses.capture.signature import Argument, bound_arguments, called, is_constant, placeholder_default, with_proxies
-from fxpasses.capture.symbolic import graph_module_of, require_module
-from fxpasses.capture.tracer import CaptureTracer
-from fxpasses.capture.value_failure import data_decision, example_failure, value_failure
-from fxpasses.capture.value_proxies import ValueAttribute, ValueBufferProxy, ValueProxy
-from fxpasses.capture.whole_functions import recorded_whole
+from fxpasses.capture.values.whole_functions import recorded_whole
 from fxpasses.errors import ArgumentTypeError, CaptureError
 from fxpasses.graph.numbers import makes_number
 
@@ -339,7 +339,7 @@ def capture_with_values(
         >>> graph_module = capture_with_values(Halved(), torch.ones(2, 6))
         >>> graph_module(torch.ones(5, 8)).shape
         torch.Size([5, 4])
-        >>> from fxpasses.capture.guards import guards_of
+        >>> from fxpasses.capture.values.guards import guards_of
         >>> [guard.text for guard in guards_of(graph_module).guards]
         ['x.shape[1] > 4']
     """

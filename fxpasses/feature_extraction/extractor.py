@@ -7,8 +7,8 @@ from typing import Any, Literal, overload
 
 from torch import fx, nn
 
-from fxpasses.capture.losses import relevant_losses, warn_of_losses
 from fxpasses.capture.patching import without_collecting
+from fxpasses.capture.tracing.losses import relevant_losses, warn_of_losses
 from fxpasses.errors import ArgumentTypeError
 from fxpasses.feature_extraction.both_modes import (
     BothModes,

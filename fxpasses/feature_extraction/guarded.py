@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import fx
 
-from fxpasses.capture.guards import GuardSet, guards_of
+from fxpasses.capture.values.guards import GuardSet, guards_of
 from fxpasses.feature_extraction.dual_graph_module import DualGraphModule
 
 

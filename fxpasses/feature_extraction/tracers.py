@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import fx, nn
 
-from fxpasses.capture.tracer import CaptureTracer
+from fxpasses.capture.tracing.tracer import CaptureTracer
 from fxpasses.passes.name_nodes import exact_names
 
 

@@ -14,8 +14,8 @@ from fxpasses.manager.instrument import Instrument
 from fxpasses.manager.needs import Placed
 from fxpasses.manager.repeat import Repeat
 from fxpasses.manager.sequence import checked_passes, placed_in, run_in_order
-from fxpasses.manager.text import read
-from fxpasses.manager.text_passes import pass_of, text_of_pass
+from fxpasses.manager.text.grammar import read
+from fxpasses.manager.text.passes import pass_of, text_of_pass
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class PassManager(Composite):
 
     @classmethod
     def parse(cls, text: str, *, instruments: Iterable[Instrument] = ()) -> PassManager:
-        """Reads a pipeline from its text, as `str` writes it; `fxpasses.manager.text` has the grammar.
+        """Reads a pipeline from its text, as `str` writes it; `fxpasses.manager.text.grammar` has the grammar.
 
         Raises:
             PipelineSyntaxError: The text is malformed, or names a pass or an option that does not exist.

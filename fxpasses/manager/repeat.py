@@ -16,7 +16,7 @@ from fxpasses.manager.execution import Composite, Execution, PipelineResult
 from fxpasses.manager.needs import Placed
 from fxpasses.manager.report import Report
 from fxpasses.manager.sequence import checked_passes, placed_in, run_in_order
-from fxpasses.manager.text_passes import text_of_pass
+from fxpasses.manager.text.passes import text_of_pass
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from support.generated import Prepared, named_capture, names, small_cases
 from support.oracle import Calls, assert_bit_equal
 from torch import fx
 
-from fxpasses.capture.guards import guards_of
+from fxpasses.capture.values.guards import guards_of
 from fxpasses.feature_extraction.captures import CaptureName
 from fxpasses.graph.values import NamedValues
 from fxpasses.testing import Case

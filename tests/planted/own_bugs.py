@@ -282,7 +282,7 @@ MANAGED: dict[str, Bug] = {
         PIPELINE + "test_an_observer_sees_each_pass_once_and_what_it_changed",
     ),
     "a_fault_is_overlooked": Bug(
-        "fxpasses.manager.verify_structure", "            raise VerificationError(describe(found))\n\n", "            return\n\n",
+        "fxpasses.manager.instruments.verify_structure", "            raise VerificationError(describe(found))\n\n", "            return\n\n",
         PIPELINE + "test_a_corrupting_pass_is_found_at_its_own_place",
     ),
     "meta_is_not_put_back": Bug(

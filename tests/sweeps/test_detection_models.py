@@ -9,7 +9,7 @@ from support.oracle import assert_bit_equal
 from support.zoo import UNTRACEABLE
 
 from fxpasses import get_graph_node_names
-from fxpasses.capture.guards import guards_of
+from fxpasses.capture.values.guards import guards_of
 from fxpasses.errors import GuardError
 from fxpasses.feature_extraction.captures import Examples, capture_by
 

@@ -11,7 +11,7 @@ from torch.utils import _pytree as pytree
 
 from fxpasses import create_feature_extractor, get_graph_node_names
 from fxpasses.capture.exported import capture_exported, capture_program
-from fxpasses.capture.guards import guards_of
+from fxpasses.capture.values.guards import guards_of
 from fxpasses.errors import ArgumentTypeError, CaptureError, FidelityWarning, GuardError
 from fxpasses.feature_extraction.captures import folded
 from fxpasses.graph.meta import capture_record

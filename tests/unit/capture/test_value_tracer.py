@@ -15,8 +15,8 @@ import torch
 from torch import fx, nn
 
 from fxpasses.capture import capture_symbolic
-from fxpasses.capture.guards import guards_of
 from fxpasses.capture.value_tracer import capture_with_values
+from fxpasses.capture.values.guards import guards_of
 from fxpasses.errors import ArgumentTypeError, CaptureError
 
 

@@ -12,8 +12,8 @@ from torch import fx, nn
 
 from fxpasses.errors import RequestError
 from fxpasses.manager import ALL_FACTS, Pass, PassManager, PassResult, Repeat, blame
-from fxpasses.manager.copies import copied, copied_without_tensors, writes_tensors
-from fxpasses.manager.judge import Judgement
+from fxpasses.manager.blaming.copies import copied, copied_without_tensors, writes_tensors
+from fxpasses.manager.blaming.judge import Judgement
 
 
 class Model(nn.Module):

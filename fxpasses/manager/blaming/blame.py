@@ -13,17 +13,17 @@ from torch import fx
 from fxpasses.errors import ContractError, PassError, RequestError
 from fxpasses.graph.observe import Observed
 from fxpasses.graph.reduce import minimize
+from fxpasses.manager.blaming.copies import copied, copied_without_tensors, writes_tensors
+from fxpasses.manager.blaming.judge import Judgement, Wrong
+from fxpasses.manager.blaming.reproducer import script_of
 from fxpasses.manager.contract import PassLike
-from fxpasses.manager.copies import copied, copied_without_tensors, writes_tensors
-from fxpasses.manager.gates import StopAfter
 from fxpasses.manager.instrument import Instrument, Step
-from fxpasses.manager.judge import Judgement, Wrong
+from fxpasses.manager.instruments.gates import StopAfter
+from fxpasses.manager.instruments.verify_structure import VerifyStructure
+from fxpasses.manager.instruments.verify_values import VerifyValues
 from fxpasses.manager.names import pass_name
 from fxpasses.manager.needs import place_text
 from fxpasses.manager.pass_manager import PassManager
-from fxpasses.manager.reproducer import script_of
-from fxpasses.manager.verify_structure import VerifyStructure
-from fxpasses.manager.verify_values import VerifyValues
 
 REWRITE_LIMIT = "rewrite_limit"
 """The option by which a pass offers to make only so many rewrites; its result then counts them as `rewrites`."""

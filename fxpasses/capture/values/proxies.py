@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import fx
 
-from fxpasses.capture.proxies import BufferProxy, RecordingAttribute, RecordingProxy
+from fxpasses.capture.tracing.proxies import BufferProxy, RecordingAttribute, RecordingProxy
 
 if TYPE_CHECKING:
     from fxpasses.capture.value_tracer import ValueTracer

@@ -20,7 +20,7 @@ from torch import nn
 from torch.fx.node import map_aggregate
 from torch.overrides import TorchFunctionMode
 
-from fxpasses.capture.value_proxies import ValueProxy
+from fxpasses.capture.values.proxies import ValueProxy
 
 if TYPE_CHECKING:
     from fxpasses.capture.value_tracer import ValueTracer

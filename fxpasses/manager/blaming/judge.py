@@ -11,8 +11,8 @@ from torch import fx
 from fxpasses.errors import ContractError, PassError
 from fxpasses.graph.observe import Observed, observe
 from fxpasses.graph.verify import problems
+from fxpasses.manager.blaming.copies import copied
 from fxpasses.manager.contract import OutputsClaim
-from fxpasses.manager.copies import copied
 from fxpasses.manager.instrument import Instrument, Step
 from fxpasses.manager.outputs import OutputComparison
 from fxpasses.manager.pass_manager import PassManager

@@ -8,8 +8,8 @@ from typing import Any, cast
 from torch import fx, nn
 from torch.fx.node import map_arg
 
-from fxpasses.capture.fake_values import FakeValues, changes_a_shape
-from fxpasses.capture.weightless import without_data, without_weights
+from fxpasses.capture.values.fake_values import FakeValues, changes_a_shape
+from fxpasses.capture.values.weightless import without_data, without_weights
 from fxpasses.graph.modules import copy_targets
 from fxpasses.graph.serialize import FlatGraph
 

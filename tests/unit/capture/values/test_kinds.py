@@ -7,7 +7,7 @@ import torch
 from torch import fx, nn
 from torch.nn import functional
 
-from fxpasses.capture.kinds import surely_tensor
+from fxpasses.capture.values.kinds import surely_tensor
 
 
 def last(build):

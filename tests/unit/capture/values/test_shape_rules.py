@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import fx, nn
 from torch.nn import functional
 
-from fxpasses.capture.shape_rules import value_by_rule
+from fxpasses.capture.values.shape_rules import value_by_rule
 
 sizes = st.lists(st.integers(0, 5), min_size=1, max_size=4)
 dtypes = st.sampled_from([torch.float32, torch.float64, torch.int64])

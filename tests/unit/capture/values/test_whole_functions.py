@@ -10,9 +10,9 @@ import torch
 from torch import nn
 from torchvision.ops import boxes as box_ops
 
-from fxpasses.capture.guards import guards_of
 from fxpasses.capture.value_tracer import capture_with_values
-from fxpasses.capture.whole_functions import stand_in
+from fxpasses.capture.values.guards import guards_of
+from fxpasses.capture.values.whole_functions import stand_in
 from fxpasses.errors import FidelityWarning
 
 

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from fxpasses.capture.shims import holds_proxy
+from fxpasses.capture.values.shims import holds_proxy
 from fxpasses.errors import CaptureError
 
 if TYPE_CHECKING:

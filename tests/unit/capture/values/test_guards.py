@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from fxpasses import create_feature_extractor
-from fxpasses.capture.guards import guards_of
 from fxpasses.capture.value_tracer import capture_with_values
+from fxpasses.capture.values.guards import guards_of
 from fxpasses.errors import GuardError
 
 

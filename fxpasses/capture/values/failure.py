@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import fx, nn
 
-from fxpasses.capture.decisions import NOWHERE, Place
 from fxpasses.capture.failure import source_line
+from fxpasses.capture.values.decisions import NOWHERE, Place
 from fxpasses.errors import CaptureError
 
 _ASKS = {"bool": "a branch", "int": "an integer", "float": "a number", "len": "a length", "complex": "a number"}

@@ -10,10 +10,10 @@ import torch
 from torch import fx
 from torch.fx.proxy import Attribute
 
-from fxpasses.capture.fast_tracer import recorded_torch_function
+from fxpasses.capture.tracing.fast_tracer import recorded_torch_function
 
 if TYPE_CHECKING:
-    from fxpasses.capture.tracer import CaptureTracer
+    from fxpasses.capture.tracing.tracer import CaptureTracer
 
 PLAIN_OPERATOR: dict[Callable[..., Any], Callable[..., Any]] = {
     operator.iadd: operator.add,

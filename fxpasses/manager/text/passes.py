@@ -14,8 +14,8 @@ from fxpasses.errors import PipelineSyntaxError
 from fxpasses.manager.contract import PassLike
 from fxpasses.manager.execution import Composite
 from fxpasses.manager.registry import registered_name, registered_pass
-from fxpasses.manager.text import PassText
-from fxpasses.manager.text_values import entries_text, import_path, imported, text_of, unwritable, value_of
+from fxpasses.manager.text.grammar import PassText
+from fxpasses.manager.text.values import entries_text, import_path, imported, text_of, unwritable, value_of
 
 _SEQUENCES = (tuple, list, frozenset, set)
 
@@ -125,7 +125,7 @@ def text_of_pass(pass_: object) -> str:
 
     Example:
         >>> text_of_pass(text_of_pass), text_of_pass(lambda graph_module: None)
-        ('fxpasses.manager.text_passes.text_of_pass', '<lambda>')
+        ('fxpasses.manager.text.passes.text_of_pass', '<lambda>')
     """
     path = import_path(pass_)
     if path is not None:

@@ -10,9 +10,9 @@ import torch
 from torch import fx
 from torch.utils import _pytree as pytree
 
-from fxpasses.capture.decisions import Decision, Place
-from fxpasses.capture.expressions import COMPARISONS, expression
-from fxpasses.capture.guard_program import GuardProgram
+from fxpasses.capture.values.decisions import Decision, Place
+from fxpasses.capture.values.expressions import COMPARISONS, expression
+from fxpasses.capture.values.guard_program import GuardProgram
 from fxpasses.errors import GuardError
 
 _META_KEY = "fxpasses.guards"

@@ -11,8 +11,8 @@ from torch import fx, nn
 from torch.fx.passes.shape_prop import TensorMetadata
 
 from fxpasses.graph.divergence import shortened
-from fxpasses.manager.judge import Judgement, Wrong
-from fxpasses.manager.literals import Expressions
+from fxpasses.manager.blaming.judge import Judgement, Wrong
+from fxpasses.manager.blaming.literals import Expressions
 from fxpasses.manager.names import pass_name
 from fxpasses.manager.pass_manager import PassManager
 
@@ -25,7 +25,7 @@ Written by fxpasses.blame; run it with Python. It needs torch, fxpasses and the 
 from torch import fx, nn
 
 from fxpasses.manager import PassManager
-from fxpasses.manager.judge import Judgement
+from fxpasses.manager.blaming.judge import Judgement
 
 PIPELINE = {pipeline}
 

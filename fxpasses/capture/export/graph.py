@@ -11,7 +11,7 @@ from torch import fx
 from torch.fx.node import map_arg
 from torch.utils import _pytree as pytree
 
-from fxpasses.capture.exported_output import OutputForm, Unflattened
+from fxpasses.capture.export.output import OutputForm, Unflattened
 from fxpasses.capture.signature import Argument, placeholder_default
 
 _AUGMENTED: dict[Any, Callable[..., Any]] = {

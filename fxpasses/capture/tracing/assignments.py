@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from torch import fx, nn
 
 if TYPE_CHECKING:
-    from fxpasses.capture.tracer import CaptureTracer
+    from fxpasses.capture.tracing.tracer import CaptureTracer
 
 
 @contextmanager

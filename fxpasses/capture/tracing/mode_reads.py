@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 if TYPE_CHECKING:
-    from fxpasses.capture.tracer import CaptureTracer
+    from fxpasses.capture.tracing.tracer import CaptureTracer
 
 
 class _WatchedFlag:

@@ -13,9 +13,9 @@ from torch.fx.experimental.symbolic_shapes import ShapeEnv
 from torch.fx.node import map_aggregate
 from torch.utils import _pytree as pytree
 
-from fxpasses.capture.shape_rules import value_by_rule
-from fxpasses.capture.weightless import NO_DEVICE, without_data, without_weights
-from fxpasses.capture.whole_functions import stand_in, stand_in_of_module
+from fxpasses.capture.values.shape_rules import value_by_rule
+from fxpasses.capture.values.weightless import NO_DEVICE, without_data, without_weights
+from fxpasses.capture.values.whole_functions import stand_in, stand_in_of_module
 
 _CHANGES_A_SHAPE = frozenset(
     {

@@ -11,7 +11,7 @@ from torch import fx, nn
 from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
-from fxpasses.capture.exported_regions import CallInBlock
+from fxpasses.capture.export.regions import CallInBlock
 from fxpasses.graph.calls import ModuleCall, NodeRef, Opaque, leaves, map_structure
 from fxpasses.graph.meta import scopes
 from fxpasses.graph.regions import regions

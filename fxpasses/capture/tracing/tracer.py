@@ -18,11 +18,11 @@ from torch import fx, nn
 from torch.fx.node import base_types
 from torch.fx.proxy import Attribute
 
-from fxpasses.capture.assignments import recorded_assignments
-from fxpasses.capture.fast_tracer import FastTracer
-from fxpasses.capture.losses import LossRecorder
-from fxpasses.capture.mode_reads import watch_is_blind, watched_training_flag
-from fxpasses.capture.proxies import PLAIN_OPERATOR, BufferProxy, RecordingProxy
+from fxpasses.capture.tracing.assignments import recorded_assignments
+from fxpasses.capture.tracing.fast_tracer import FastTracer
+from fxpasses.capture.tracing.losses import LossRecorder
+from fxpasses.capture.tracing.mode_reads import watch_is_blind, watched_training_flag
+from fxpasses.capture.tracing.proxies import PLAIN_OPERATOR, BufferProxy, RecordingProxy
 from fxpasses.graph.calls import ModuleCall, NodeRef, Opaque, map_structure
 from fxpasses.graph.module_tree import ModuleTree
 from fxpasses.graph.numbers import makes_number

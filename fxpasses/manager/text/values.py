@@ -14,7 +14,7 @@ from typing import Any, cast
 import torch
 
 from fxpasses.errors import PipelineSyntaxError
-from fxpasses.manager.text import Value, Word, quoted
+from fxpasses.manager.text.grammar import Value, Word, quoted
 
 _CONSTANTS: dict[str, object] = {"true": True, "false": False, "none": None, "inf": float("inf"), "nan": float("nan")}
 _CONSTANTS.update({"True": True, "False": False, "None": None, "-inf": float("-inf")})

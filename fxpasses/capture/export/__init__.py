@@ -1,0 +1,1 @@
+"""The parts of an export capture: arguments, calls, blocks, outputs and the graph itself."""

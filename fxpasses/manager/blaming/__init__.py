@@ -1,0 +1,1 @@
+"""Which pass of a pipeline is wrong, and a script that shows it."""

@@ -1,0 +1,1 @@
+"""Instruments that watch a pipeline: one file each, none known to the manager."""

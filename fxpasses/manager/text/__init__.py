@@ -1,0 +1,1 @@
+"""Pipelines as text: the grammar, passes, and the values of their options."""
