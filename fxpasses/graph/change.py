@@ -174,7 +174,7 @@ def _aligned(before: object, after: object) -> Iterator[tuple[object, object]]:
     """Yields the leaves that two structures have in the same place."""
     if isinstance(before, dict) and isinstance(after, dict):
         left, right = cast("dict[Any, object]", before), cast("dict[Any, object]", after)
-        for each in left.keys() & right.keys():
+        for each in filter(right.__contains__, left):
             yield from _aligned(left[each], right[each])
     elif isinstance(before, (tuple, list)) and isinstance(after, (tuple, list)):
         for pair in zip(cast("list[object]", before), cast("list[object]", after), strict=False):

@@ -39,7 +39,7 @@ class Outcome:
         found = first_difference(self.output, expected.output, atol=atol, rtol=rtol)
         if found is not None:
             return f"the output differs: {found}"
-        for name in expected.state.keys() & self.state.keys():
+        for name in filter(self.state.__contains__, expected.state):
             found = first_difference(self.state[name], expected.state[name], atol=atol, rtol=rtol)
             if found is not None:
                 return f"after the run, {name!r} differs: {found}"

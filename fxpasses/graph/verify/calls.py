@@ -113,7 +113,7 @@ def _argument_problems(row: NodeRow, parameters: Parameters | None, name: str) -
     if parameters is None:
         return
     if parameters.keywords is not None:
-        for unknown in row.kwargs.keys() - parameters.keywords:
+        for unknown in [name for name in row.kwargs if name not in parameters.keywords]:
             yield Problem("argument", row.node, f"{row.name!r} passes {unknown!r}, which {name} does not take.")
     if not parameters.has_required(len(row.args), row.kwargs):
         given = len(row.args) + len(row.kwargs)

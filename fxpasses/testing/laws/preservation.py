@@ -200,7 +200,7 @@ class PreservesState(Law):
         missing = sorted(before.keys() - after.keys())
         if self.complete and missing:
             trial.fail(f"the state lost {missing[0]!r}")
-        for name in before.keys() & after.keys():
+        for name in filter(after.__contains__, before):
             found = first_difference(after[name].detach(), before[name])
             if found is not None:
                 trial.fail(f"{name!r} changed: {found}")

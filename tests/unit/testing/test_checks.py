@@ -201,3 +201,26 @@ def test_tolerances_and_modes_of_equivalence() -> None:
     fxt.check_pass(nudge, model, [torch.ones(3, 2)], laws=[fxt.Equivalent(rtol=1e-3, atol=1e-3)])
     with pytest.raises(fxt.EquivalentViolation):
         fxt.check_pass(nudge, model, [torch.ones(3, 2)], laws=[fxt.Equivalent()])
+
+
+def test_of_all_state_that_differs_the_first_is_named() -> None:
+    class Counts(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            for index in range(8):
+                self.register_buffer(f"count_{index}", torch.zeros(()))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            for buffer in self.buffers():
+                buffer.add_(x.sum())
+            return x
+
+    def drop_writes(graph_module: fx.GraphModule) -> None:
+        for node in reversed(graph_module.graph.find_nodes(op="call_method", target="add_")):
+            graph_module.graph.erase_node(node)
+        graph_module.recompile()
+
+    traced = fx.symbolic_trace(Counts())
+    assert len(traced.graph.find_nodes(op="call_method", target="add_")) == 8
+    with pytest.raises(fxt.EquivalentViolation, match="after the run, 'count_0' differs"):
+        fxt.check_pass(drop_writes, traced, (torch.ones(2),), laws=[fxt.Equivalent()])
