@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dis
 import operator
+import sys
 from collections.abc import Callable, Iterator
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -32,6 +35,8 @@ PLAIN_OPERATOR: dict[Callable[..., Any], Callable[..., Any]] = {
 }
 """The in-place operators that Python's augmented assignments call, each with the operator that makes a new value."""
 
+_UNPACK_SEQUENCE, _EXTENDED_ARG = dis.opmap["UNPACK_SEQUENCE"], dis.opmap["EXTENDED_ARG"]
+
 
 class RecordingProxy(fx.Proxy):
     """A proxy whose `+=` and its like are recorded as what they are: writes into the value itself.
@@ -44,6 +49,11 @@ class RecordingProxy(fx.Proxy):
 
     def __getattr__(self, k: str) -> Attribute:
         return RecordingAttribute(self, k)
+
+    def __iter__(self) -> Iterator[fx.Proxy]:
+        # `fx.Proxy` disassembles the whole calling function to find this one instruction.
+        count = unpacked_into(sys._getframe(1))
+        return self.tracer.iter(self) if count is None else (self[index] for index in range(count))
 
     @classmethod
     def __torch_function__(
@@ -59,6 +69,28 @@ class RecordingProxy(fx.Proxy):
 
 class RecordingAttribute(RecordingProxy, Attribute):
     """An attribute of a proxy; it becomes a node when something uses it."""
+
+
+def unpacked_into(frame: FrameType) -> int | None:
+    """Returns into how many names a frame is unpacking what it iterates over, as in `a, b = value`; None if it is not.
+
+    Example:
+        >>> class Asked:
+        ...     def __iter__(self):
+        ...         return iter(range(unpacked_into(sys._getframe(1)) or 0))
+        >>> a, b, c = Asked()
+        >>> list(Asked())
+        []
+    """
+    code, position = frame.f_code.co_code, frame.f_lasti
+    if code[position] != _UNPACK_SEQUENCE:
+        return None
+    count, unit = code[position + 1], 256
+    while position >= 2 and code[position - 2] == _EXTENDED_ARG:
+        position -= 2
+        count += code[position + 1] * unit
+        unit *= 256
+    return count
 
 
 def _augmented(target: Callable[..., Any]) -> Callable[[RecordingProxy, Any], fx.Proxy]:

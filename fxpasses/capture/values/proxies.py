@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dis
 import operator
 import sys
 from collections.abc import Iterator
@@ -11,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import fx
 
-from fxpasses.capture.tracing.proxies import BufferProxy, RecordingAttribute, RecordingProxy
+from fxpasses.capture.tracing.proxies import BufferProxy, RecordingAttribute, RecordingProxy, unpacked_into
 
 if TYPE_CHECKING:
     from fxpasses.capture.value_tracer import ValueTracer
 
 _OF_TENSORS = frozenset(dir(torch.Tensor))
-_UNPACK_SEQUENCE = dis.opmap["UNPACK_SEQUENCE"]
 
 
 class ValueProxy(RecordingProxy):
@@ -66,10 +64,9 @@ class ValueProxy(RecordingProxy):
         return other // self, other % self
 
     def __iter__(self) -> Iterator[Any]:
-        frame = sys._getframe(1)
-        code = frame.f_code.co_code
-        if code[frame.f_lasti] == _UNPACK_SEQUENCE:
-            return (self._item(index) for index in range(code[frame.f_lasti + 1]))
+        count = unpacked_into(sys._getframe(1))
+        if count is not None:
+            return (self._item(index) for index in range(count))
         value = self.tracer.value_of(self)
         if isinstance(value, dict):
             return iter(self.tracer.keys_of(self))

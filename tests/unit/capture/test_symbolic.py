@@ -113,6 +113,30 @@ def test_an_augmented_number_stays_a_number() -> None:
     assert capture_symbolic(Counts())(torch.ones(3)).shape == Counts()(torch.ones(3)).shape == (3, 6)
 
 
+@pytest.mark.parametrize("count", [1, 2, 255, 256, 300, 70_000])
+def test_a_value_unpacks_into_as_many_names_as_there_are(count: int) -> None:
+    names = [f"x{index}" for index in range(count)]
+    code = f"def unpack(value):\n {', '.join(names)}, = value\n return {names[0]}, {names[-1]}"
+    namespace: dict[str, Any] = {}
+    exec(code, namespace)
+
+    class Unpacks(nn.Module):
+        def forward(self, x: torch.Tensor) -> Any:
+            return namespace["unpack"](x)
+
+    captured = capture_symbolic(Unpacks())
+    assert [node.args[1] for node in captured.graph.nodes if node.target is operator.getitem] == list(range(count))
+
+
+def test_a_value_is_iterated_over_only_where_it_is_unpacked() -> None:
+    class Iterates(nn.Module):
+        def forward(self, x: torch.Tensor) -> Any:
+            return [*x]
+
+    with pytest.raises(CaptureError, match="cannot be iterated"):
+        capture_symbolic(Iterates())
+
+
 def test_nothing_is_stored_on_the_model(unchanged) -> None:
     class Constant(nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
