@@ -44,6 +44,8 @@ def build(library: str, name: str) -> nn.Module:
     import torchvision
 
     options: dict[str, Any] = {"weights": None}
+    if name.startswith(_DETECTION):
+        options.update(detection_options(name))
     if name.startswith("quantized_"):
         options["quantize"] = False
     if any(part in name for part in (*_DETECTION, "deeplab", "fcn", "lraspp")):
@@ -51,6 +53,13 @@ def build(library: str, name: str) -> nn.Module:
     if "googlenet" in name or "inception" in name:
         options["init_weights"] = False
     return torchvision.models.get_model(name, **options)
+
+
+def detection_options(name: str) -> dict[str, Any]:
+    """Returns the options with which a detector finds something with random weights, in images that it keeps small."""
+    part = "box_" if "rcnn" in name else ""
+    found = {f"{part}score_thresh": 0.0, f"{part}detections_per_img": 5}
+    return found if name.startswith("ssd") else {"min_size": 96, "max_size": 128, **found}
 
 
 def candidates(library: str, name: str, model: nn.Module) -> Iterator[Callable[[int], Inputs]]:

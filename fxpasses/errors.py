@@ -14,6 +14,7 @@ torchvision's extractor, or for plain Python, keeps catching it):
     ├── ArgumentTypeError (TypeError)         an argument of the wrong type
     ├── CaptureError (RuntimeError)           the model could not be turned into a graph
     ├── GuardError (RuntimeError)             an extractor called outside of what it was specialised on
+    ├── ModeError (RuntimeError)              an extractor of one mode asked for the other
     ├── CollapseError (ValueError)            a module's region cannot become one call
     ├── PassError (RuntimeError)              a pass raised; carries the pass, its place, the graphs
     ├── ContractError (RuntimeError)          a pass broke its own declaration
@@ -79,6 +80,10 @@ class CaptureError(FxpassesError, RuntimeError):
 
 class GuardError(FxpassesError, RuntimeError):
     """A graph called with inputs outside of what it was specialised on."""
+
+
+class ModeError(FxpassesError, RuntimeError):
+    """An extractor that was made for one mode, asked for the other."""
 
 
 class CollapseError(FxpassesError, ValueError):

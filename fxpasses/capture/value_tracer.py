@@ -26,7 +26,8 @@ from fxpasses.capture.values.failure import data_decision, example_failure, valu
 from fxpasses.capture.values.fake_values import FakeValues
 from fxpasses.capture.values.guards import guard_set, set_guards
 from fxpasses.capture.values.kinds import surely_tensor
-from fxpasses.capture.values.proxies import ValueAttribute, ValueBufferProxy, ValueProxy
+from fxpasses.capture.values.proxies import ValueBufferProxy, ValueProxy
+from fxpasses.capture.values.reads import AttributeReads
 from fxpasses.capture.values.shims import (
     RecordsRealReceivers,
     isinstance_of_value,
@@ -73,10 +74,10 @@ class ValueTracer(CaptureTracer):
     ) -> None:
         super().__init__(leaf_modules, autowrap_modules, autowrap_functions, param_shapes_constant)
         self.asserted = False
+        self.reads = AttributeReads(self)
         self.decisions: list[Decision] = []
         self.arguments: list[Argument] = []
         self._places: dict[fx.Node, Place] = {}
-        self._devices: dict[int, tuple[torch.device, ValueAttribute]] = {}
         self._written: dict[int, tuple[torch.Tensor, fx.Proxy]] = {}
 
     def trace_with(self, model: nn.Module, arguments: list[Argument]) -> fx.Graph:
@@ -94,7 +95,9 @@ class ValueTracer(CaptureTracer):
             stack.enter_context(replaced(namespaces, {"isinstance": isinstance_of_value}))
             stack.enter_context(methods_that_take_sizes(self))
             stack.enter_context(RecordsRealReceivers(self))
-            return self.trace(model)
+            graph = self.trace(model)
+        self.reads.name_unused_devices(graph)
+        return graph
 
     def create_args_for_root(
         self, root_fn: Callable[..., Any], is_module: bool, concrete_args: Any = None
@@ -141,11 +144,14 @@ class ValueTracer(CaptureTracer):
 
     def create_arg(self, a: Any) -> Any:
         """Turns a Python value into an argument of a node."""
-        if isinstance(a, torch.device) and id(a) in self._devices:
-            # The device that the code read from a value: the graph reads it too, so that it can be moved.
-            return self._devices[id(a)][1].node
+        if type(a) is torch.dtype:
+            self.reads.uses_dtype(a)
+            return a
+        read_device = self.reads.node_of_device(a)
+        if read_device is not None:
+            return read_device
         if type(a).__module__ == "numpy" and hasattr(a, "item") and getattr(a, "ndim", 1) == 0:
-            return cast("Any", a).item()  # a number of numpy's: its text form is no code that a graph could run
+            return a.item()  # a number of numpy's: its text form is no code that a graph could run
         if isinstance(a, torch.Tensor) and id(a) in self._written:
             return self._written[id(a)][1].node
         if isinstance(a, dict) and hasattr(a, "__dataclass_fields__"):
@@ -271,17 +277,13 @@ class ValueTracer(CaptureTracer):
 
     def dtype_of(self, proxy: ValueProxy) -> torch.dtype:
         """Returns the dtype of a tensor, as a constant."""
-        value = self.value_of(proxy)
-        node = super().create_proxy("call_function", getattr, (proxy, "dtype"), {}).node
-        self._decided(node, "dtype", value.dtype)
-        return value.dtype
+        dtype = self.value_of(proxy).dtype
+        self._decided(proxy.node, "dtype", dtype)
+        return self.reads.dtype(proxy, dtype)
 
     def device_of(self, proxy: ValueProxy) -> torch.device:
         """Returns the device of a tensor; where it is used as an argument, the graph reads it anew."""
-        device = torch.device(str(self.values.device_of(proxy.node)))
-        attribute = ValueAttribute(proxy, "device")
-        self._devices[id(device)] = (device, attribute)
-        return device
+        return self.reads.device(proxy, self.values.device_of(proxy.node))
 
     def _decided(self, node: fx.Node, kind: str, answer: Any) -> None:
         self.decisions.append(Decision(node, kind, answer, current_place(), self._module_path(), len(self.graph.nodes)))
@@ -295,6 +297,15 @@ class ValueTracer(CaptureTracer):
         if type(error).__name__ in _UNKNOWN_DATA:
             return data_decision(current_place(), self._module_path(), "value", node, None)
         return example_failure(self.values.culprit(node), self._places, error)
+
+
+def _traced(tracer: ValueTracer, model: nn.Module, arguments: list[Argument]) -> fx.Graph:
+    try:
+        return tracer.trace_with(model, arguments)
+    except (CaptureError, ArgumentTypeError):
+        raise
+    except Exception as error:
+        raise value_failure(model, error, list(tracer.module_stack.values())) from error
 
 
 def capture_with_values(
@@ -344,16 +355,18 @@ def capture_with_values(
         ['x.shape[1] > 4']
     """
     require_module(model)
-    tracer = ValueTracer(**completed(tracer_options))
     arguments = bound_arguments(model, example_inputs, example_kwargs)
+    tracer = ValueTracer(**completed(tracer_options))
     with left_as_it_was(model, training):
         mode = model.training
         try:
-            graph = tracer.trace_with(model, arguments)
-        except (CaptureError, ArgumentTypeError):
-            raise
-        except Exception as error:
-            raise value_failure(model, error, list(tracer.module_stack.values())) from error
+            graph = _traced(tracer, model, arguments)
+        except CaptureError:
+            if not tracer.reads.made_tables:
+                raise
+            tracer = ValueTracer(**completed(tracer_options))
+            tracer.reads.keeps_tables = True  # the forward may decide on one, which only a constant can answer
+            graph = _traced(tracer, model, arguments)
     if warn:
         warn_of_losses(tracer.losses.losses())
     graph_module = graph_module_of(model, mode, tracer, graph)

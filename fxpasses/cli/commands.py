@@ -154,10 +154,7 @@ def _named(model: nn.Module, arguments: Namespace) -> list[fx.GraphModule]:
 def _extractor_for_mode(model: nn.Module, arguments: Namespace, call: Call) -> DualGraphModule:
     """Makes an extractor for one mode: a name that the other mode does not have is no mistake here."""
     options = _options(model, arguments, call)
-    other = "train" if arguments.mode == "eval" else "eval"
-    anything = get_graph_node_names(model, mode=other, **options)[:1]
-    wanted = {f"{arguments.mode}_return_nodes": arguments.names, f"{other}_return_nodes": anything}
-    return _extractor(model, arguments, options, **wanted)
+    return _extractor(model, arguments, {**options, "mode": arguments.mode}, return_nodes=arguments.names)
 
 
 def _extractor(model: nn.Module, arguments: Namespace, options: dict[str, Any], **wanted: list[str]) -> DualGraphModule:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from torch import fx, nn
 
 from fxpasses.capture.leaves import checked_leaf_classes
 from fxpasses.capture.symbolic import require_module
-from fxpasses.errors import ModeDifferenceWarning, UnknownLeafError
+from fxpasses.errors import CaptureError, ModeDifferenceWarning, UnknownLeafError
 from fxpasses.feature_extraction.captures import Capture, Examples, capture_by, captures_to_try, first_working
 from fxpasses.graph.calls import Loss
 from fxpasses.graph.meta import capture_record, qualified_name
@@ -55,10 +56,31 @@ def capture_both(model: nn.Module, options: CaptureOptions) -> BothModes:
     """Captures and names `model` in training and in evaluation mode, and compares the two.
 
     A trace that never asked for a module's mode is the same in the other mode, so there is only one then.
+
+    Raises:
+        CaptureError: No capture takes both modes; the message says so where one mode alone can be captured.
     """
     require_module(model)
     leaves = present_leaves(model, options.leaf_modules)
-    return _first_working(model, options, lambda capture: _capture_both(capture, model, leaves, options))
+    taken: set[str] = set()
+    try:
+        return _first_working(model, options, lambda capture: _capture_both(capture, model, leaves, options, taken))
+    except CaptureError as error:
+        if not taken:
+            with suppress(CaptureError):
+                capture_mode(model, False, options)
+                taken.add("eval")
+        if not taken:
+            raise
+        mode = taken.pop()
+        raise CaptureError(f"{error}\n  - mode={mode!r} captures {mode} mode alone, which works here") from error
+
+
+def capture_one(model: nn.Module, mode: Literal["train", "eval"], options: CaptureOptions) -> BothModes:
+    """Captures and names `model` in one mode, whose graph then stands in the place of both."""
+    captured = capture_mode(model, mode == "train", options)
+    record = capture_record(captured)
+    return BothModes(captured, captured, ModeDiff(), () if record is None else record.losses, ())
 
 
 def capture_mode(model: nn.Module, training: bool | None, options: CaptureOptions) -> fx.GraphModule:
@@ -74,9 +96,10 @@ def _first_working(model: nn.Module, options: CaptureOptions, make: Callable[[Ca
 
 
 def _capture_both(
-    capture: Capture, model: nn.Module, leaves: tuple[type[nn.Module], ...], options: CaptureOptions
+    capture: Capture, model: nn.Module, leaves: tuple[type[nn.Module], ...], options: CaptureOptions, taken: set[str]
 ) -> BothModes:
     train = _capture(capture, model, True, leaves, options)
+    taken.add("train")
     record = capture_record(train)
     if record is not None and not record.mode_readers:
         return BothModes(train, train, ModeDiff(), record.losses, ())

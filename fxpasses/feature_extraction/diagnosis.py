@@ -76,12 +76,22 @@ class Diagnosis:
         return list(dict.fromkeys(trial.failure for trial in self.trials if trial.failure))
 
     def call(self) -> str | None:
-        """Returns the call that makes an extractor by the first capture that takes both modes; None if none does."""
+        """Returns the call that makes an extractor of both modes, or of one if no capture takes both; None if none does."""
         working = {trial.capture for trial in self.trials} - {trial.capture for trial in self.trials if trial.failure}
+        mode = self.only_mode()
+        if mode is not None:
+            working = {trial.capture for trial in self.trials if trial.mode == mode and not trial.failure}
         if not working:
             return None
         needed = [each for each in self.arguments if "symbolic" not in working or not each.startswith("example_")]
+        needed += [] if mode is None else [f"mode={mode!r}"]
         return f"create_feature_extractor({', '.join(['model', 'names', *needed])})"
+
+    def only_mode(self) -> str | None:
+        """Returns the mode that some capture takes, if no capture takes both modes."""
+        taken = [(trial.capture, trial.mode) for trial in self.trials if trial.failure is None]
+        both = any((capture, mode) for capture, mode in taken if mode == "eval" and (capture, "train") in taken)
+        return None if both or not taken else taken[0][1]
 
     def __str__(self) -> str:
         table = [COLUMNS, *self.rows()]
@@ -95,10 +105,11 @@ class Diagnosis:
         """Returns what to do now, as a sentence."""
         call = self.call()
         if call is not None:
-            return f"This works: {call}"
+            mode = self.only_mode()
+            return f"This works{'' if mode is None else f', in {mode} mode alone'}: {call}"
         if {trial.capture for trial in self.trials} == {"symbolic"}:
             return "Examples may help: create_feature_extractor(model, names, example_inputs=(…,))"
-        return "No capture takes both modes: the causes above name the ways out."
+        return "No capture takes the model: the causes above name the ways out."
 
 
 def diagnose(

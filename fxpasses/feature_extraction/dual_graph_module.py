@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import fx, nn
 
-from fxpasses.errors import ArgumentTypeError
+from fxpasses.errors import ArgumentTypeError, ModeError
 from fxpasses.feature_extraction.selection import Selection
 from fxpasses.graph.lazy_graph_module import COMPILED, ForwardOnDemand, LazyGraphModule, forward_on_demand
 from fxpasses.graph.mode_flags import ModeFlags
@@ -28,6 +28,7 @@ class DualGraphModule(LazyGraphModule):
         eval_graph: The graph of evaluation mode; may be the same object.
         class_name: What the module calls itself when printed.
         selection: What was asked for, in each mode; kept for whoever wants to know what a key stands for.
+        only_mode: The one mode that the module has, where it has not both; both graphs are that mode's then.
 
     Example:
         >>> model = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
@@ -37,7 +38,13 @@ class DualGraphModule(LazyGraphModule):
         (False, True)
     """
 
-    __jit_unused_properties__ = (*LazyGraphModule.__jit_unused_properties__, "train_graph", "eval_graph", "selection")
+    __jit_unused_properties__ = (
+        *LazyGraphModule.__jit_unused_properties__,
+        "train_graph",
+        "eval_graph",
+        "selection",
+        "only_mode",
+    )
 
     def __init__(
         self,
@@ -46,6 +53,7 @@ class DualGraphModule(LazyGraphModule):
         eval_graph: fx.Graph,
         class_name: str = "GraphModule",
         selection: Selection | None = None,
+        only_mode: Literal["train", "eval"] | None = None,
     ) -> None:
         super().__init__(root, train_graph, class_name)
         if eval_graph is not train_graph:
@@ -57,8 +65,10 @@ class DualGraphModule(LazyGraphModule):
         self._waiting_code = dict[str, Any]()
         self._selection = selection
         self._mode_flags: ModeFlags | None = None
+        self._only_mode: Literal["train", "eval"] | None = None
         if not root.training:
             self._switch()
+        self._only_mode = only_mode
 
     @property
     def selection(self) -> Selection | None:
@@ -66,21 +76,35 @@ class DualGraphModule(LazyGraphModule):
         return self._selection
 
     @property
+    def only_mode(self) -> Literal["train", "eval"] | None:
+        """The one mode that the module has; None if it has both."""
+        return self._only_mode
+
+    @property
     def train_graph(self) -> fx.Graph:
         """The graph that runs in training mode."""
-        return self._graph if self.training else self._waiting_graph
+        return self._graph if self.training else self._other_graph()
 
     @property
     def eval_graph(self) -> fx.Graph:
         """The graph that runs in evaluation mode."""
-        return self._waiting_graph if self.training else self._graph
+        return self._other_graph() if self.training else self._graph
+
+    def _other_graph(self) -> fx.Graph:
+        if self._only_mode is not None:
+            raise _other_mode(self._only_mode)
+        return self._waiting_graph
 
     def graphs(self) -> dict[str, fx.Graph]:
         """Returns the graphs of both modes, by the name of the attribute that holds it."""
         return {"_graph": self._graph, "_waiting_graph": self._waiting_graph}
 
     def train(self, mode: bool = True) -> DualGraphModule:
-        """Sets the mode of the module and of its submodules, and makes the mode's graph the current one."""
+        """Sets the mode of the module and of its submodules, and makes the mode's graph the current one.
+
+        Raises:
+            ModeError: The module was made for the other mode alone.
+        """
         if not isinstance(mode, bool):
             raise ArgumentTypeError(f"train(mode) takes True or False, got {mode!r}.")
         attributes = self.__dict__
@@ -105,6 +129,8 @@ class DualGraphModule(LazyGraphModule):
         attributes = self.__dict__
         graph, waiting_graph = attributes["_graph"], attributes["_waiting_graph"]
         if graph is waiting_graph:
+            if self._only_mode is not None:
+                raise _other_mode(self._only_mode)
             return
         waiting_code = attributes["_waiting_code"]
         own_class = self._own_class()
@@ -121,6 +147,14 @@ class DualGraphModule(LazyGraphModule):
 
     def _attributes(self) -> dict[str, Any]:
         return {**super()._attributes(), "_waiting_code": {}, "_mode_flags": None}
+
+
+def _other_mode(only: str) -> ModeError:
+    other = "eval" if only == "train" else "train"
+    return ModeError(
+        f"This extractor was made with mode={only!r}, so it has no graph of {other} mode. Without mode=, "
+        f"create_feature_extractor(model, return_nodes) makes one of both modes; with mode={other!r}, one of {other} mode."
+    )
 
 
 def common_root(train: fx.GraphModule, eval: fx.GraphModule) -> nn.Module:  # noqa: A002 - the mode's name in torch

@@ -9,19 +9,27 @@ from torch import fx, nn
 
 from fxpasses.capture.patching import without_collecting
 from fxpasses.capture.tracing.losses import relevant_losses, warn_of_losses
-from fxpasses.errors import ArgumentTypeError
+from fxpasses.errors import ArgumentTypeError, CaptureError, ReturnNodesError
 from fxpasses.feature_extraction.both_modes import (
     BothModes,
     CaptureOptions,
     capture_both,
     capture_mode,
+    capture_one,
     names_of,
     warn_of_differences,
 )
 from fxpasses.feature_extraction.captures import Capture, Examples
 from fxpasses.feature_extraction.dual_graph_module import DualGraphModule, common_root
 from fxpasses.feature_extraction.guarded import GuardCutter, guarded
-from fxpasses.feature_extraction.selection import Pairs, ReturnNodes, Selection, check_selection, parse_selection
+from fxpasses.feature_extraction.selection import (
+    Pairs,
+    ReturnNodes,
+    Selection,
+    check_selection,
+    check_selection_of_mode,
+    parse_selection,
+)
 from fxpasses.graph.analyses import shared_analyses
 from fxpasses.graph.lazy_graph_module import with_own_graph
 from fxpasses.graph.values import NamedValues
@@ -46,6 +54,7 @@ def create_feature_extractor(
     example_kwargs: Mapping[str, Any] | None = None,
     capture: Capture = "auto",
     guards: Literal["check", "off"] = "check",
+    mode: Literal["train", "eval"] | None = None,
 ) -> DualGraphModule:
     """Makes a module that computes intermediate values of `model` and nothing else.
 
@@ -70,9 +79,13 @@ def create_feature_extractor(
             examples; with them it is values, and export where that fails.
         guards: Whether each call checks that the model decides on its inputs as it did on the examples; the extractor's
             `guards` lists what is checked.
+        mode: None for an extractor of both modes; `"train"` or `"eval"` for one of that mode alone, which raises a
+            `ModeError` when it is switched to the other. For models that take other arguments in the other mode, such
+            as detectors, whose training needs targets; and it saves a capture.
 
     Returns:
-        A graph module in the mode of `model`. Its output is a dict with the keys in the order asked for.
+        A graph module in the mode of `model`, or in the one asked for. Its output is a dict with the keys in the order
+        asked for.
 
     Raises:
         RequestError: The request contradicts itself or names what is not there; a `ValueError`.
@@ -91,27 +104,46 @@ def create_feature_extractor(
         {'hidden': (5, 3)}
     """
     selection = parse_selection(return_nodes, train_return_nodes, eval_return_nodes)
+    _check_mode(mode, return_nodes)
     if guards not in ("check", "off"):
         raise ArgumentTypeError(f"guards={guards!r}: guards are 'check' or 'off'.")
     examples = Examples(example_inputs, example_kwargs)
     options = CaptureOptions(tracer_kwargs, concrete_args, leaf_modules, names, capture, examples)
     with shared_analyses(), without_collecting():
-        captured = capture_both(model, options)
+        captured = capture_both(model, options) if mode is None else capture_one(model, mode, options)
         cut = {True: GuardCutter(captured.train), False: GuardCutter(captured.eval)}
         in_train = NamedValues(captured.train)
         in_eval = in_train if captured.eval is captured.train else NamedValues(captured.eval)
-        check_selection(selection, in_train, in_eval)
+        if mode is None:
+            check_selection(selection, in_train, in_eval)
+        else:
+            check_selection_of_mode(selection, mode, in_train, lambda: _values_of_other_mode(model, mode, options))
         train, eval_ = _extract(selection, captured)
         if not suppress_diff_warning:
             requested = {*names_of(train), *names_of(eval_)}
             warn_of_differences(captured.diff.restricted_to(requested), "the requested values", stacklevel=2)
         warn_of_losses([loss for part in (train, eval_) for loss in relevant_losses(part, captured.losses)])
         root = common_root(train, eval_)
-        root.training = model.training
-        extractor = DualGraphModule(root, train.graph, eval_.graph, type(model).__name__, selection)
+        root.training = model.training if mode is None else mode == "train"
+        asked = selection.of_mode(mode)
+        extractor = DualGraphModule(root, train.graph, eval_.graph, type(model).__name__, asked, mode)
     if guards == "off":
         return extractor
     return guarded(extractor, {True: cut[True].relevant_to(train.graph), False: cut[False].relevant_to(eval_.graph)})
+
+
+def _check_mode(mode: str | None, return_nodes: ReturnNodes | None) -> None:
+    if mode not in ("train", "eval", None):
+        raise ArgumentTypeError(f"mode={mode!r}: the modes are 'train' and 'eval', and None for both in one extractor.")
+    if mode is not None and return_nodes is None:
+        raise ReturnNodesError(f"With mode={mode!r} there is one mode to return values in: name them by return_nodes.")
+
+
+def _values_of_other_mode(model: nn.Module, mode: str, options: CaptureOptions) -> NamedValues | None:
+    try:
+        return NamedValues(capture_mode(model, mode == "eval", options))
+    except CaptureError:
+        return None
 
 
 def _extract(selection: Selection, captured: BothModes) -> tuple[fx.GraphModule, fx.GraphModule]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from typing import Literal, NamedTuple
 
 from fxpasses.errors import ReturnNodesError, UnknownNodeError
 from fxpasses.graph.values import NamedValues
@@ -18,6 +18,12 @@ class Selection(NamedTuple):
 
     train: Pairs
     eval: Pairs
+
+    def of_mode(self, mode: Literal["train", "eval"] | None) -> Selection:
+        """Returns what was asked for in one mode, and nothing in the other; everything for None."""
+        if mode is None:
+            return self
+        return Selection(self.train, ()) if mode == "train" else Selection((), self.eval)
 
 
 def parse_selection(
@@ -78,6 +84,28 @@ def check_selection(selection: Selection, train: NamedValues, eval: NamedValues)
             values.value(name)
 
 
+def check_selection_of_mode(
+    selection: Selection, mode: Literal["train", "eval"], values: NamedValues, other: Callable[[], NamedValues | None]
+) -> None:
+    """Checks that every name of the selection can be returned in one mode.
+
+    Args:
+        selection: The selection; what it holds for the other mode does not matter.
+        mode: The mode.
+        values: The values of that mode.
+        other: Makes the values of the other mode, or None if there are none; called if a name is unknown.
+
+    Raises:
+        UnknownNodeError: As `check_selection`.
+        UnselectableValueError: As `check_selection`.
+    """
+    pairs = selection.train if mode == "train" else selection.eval
+    found = None if all(name in values for name, _ in pairs) else other()
+    elsewhere = values if found is None else found
+    train, eval_ = (values, elsewhere) if mode == "train" else (elsewhere, values)
+    check_selection(selection.of_mode(mode), train, eval_)
+
+
 def _faults(pairs: Pairs, mode: str, values: NamedValues, other: NamedValues) -> Iterable[str]:
     for name, _ in pairs:
         if name in values:
@@ -86,7 +114,7 @@ def _faults(pairs: Pairs, mode: str, values: NamedValues, other: NamedValues) ->
             other_mode = "eval" if mode == "train" else "train"
             yield (
                 f"node {name!r} is not present in model in {mode} mode, only in {other_mode} mode. Ask for it in that mode "
-                "alone, by train_return_nodes and eval_return_nodes."
+                f"alone, by train_return_nodes and eval_return_nodes, or by mode={other_mode!r}."
             )
             continue
         near = ", ".join(map(repr, values.near(name)))

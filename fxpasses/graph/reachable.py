@@ -17,12 +17,12 @@ from torch import fx, nn
 
 _UNSPELLABLE = re.compile(r'["\\\n\r]')
 _OWN_ATTRIBUTES = frozenset(
-    {"eval_graph", "selection", "train_graph", "_mode_flags", "_selection", "_waiting_code", "_waiting_graph"}
+    "eval_graph only_mode selection train_graph _mode_flags _only_mode _selection _waiting_code _waiting_graph".split()
 )
 """What our own graph modules have beyond `fx.GraphModule`; the tests see to it that none is missing."""
 
 RESERVED = (frozenset(dir(fx.GraphModule(nn.Module(), fx.Graph()))) - frozenset(dir(nn.Module()))) | _OWN_ATTRIBUTES | {
-    "compile_now", "graphs", "is_compiled", "_adopt", "_attributes", "_instance", "_own_class", "_switch",
+    "compile_now", "graphs", "is_compiled", "_adopt", "_attributes", "_instance", "_other_graph", "_own_class", "_switch",
 }  # fmt: skip
 """Names that a graph module needs for itself."""
 

@@ -16,7 +16,7 @@ from fxpasses.graph.serialize import FlatGraph
 QUESTIONS: dict[str, Callable[[Any], Any]] = {
     "bool": bool,
     "complex": complex,
-    "dtype": lambda value: value,
+    "dtype": lambda value: value.dtype,
     "float": float,
     "int": int,
     "keys": lambda value: list(value.keys()),

@@ -276,5 +276,7 @@ def _statement(decision: Decision) -> str:
         if decision.node.target in COMPARISONS:
             return text if decision.answer else f"not {text}"
         return f"bool({text}) is {decision.answer}"
+    if decision.kind == "dtype":
+        text = f"{text}.dtype"
     asked = f"{decision.kind}({text})" if decision.kind in ("len", "keys") else text
     return f"{asked} == {decision.answer!r}"

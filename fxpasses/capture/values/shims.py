@@ -100,7 +100,7 @@ def _factory(tracer: ValueTracer, name: str, original: Callable[..., Any]) -> Ca
     def factory(*args: Any, **kwargs: Any) -> Any:
         if tracer.stands_aside():
             return original(*args, **kwargs)
-        if name in NEW_EVERY_TIME or holds_proxy(args, kwargs):
+        if name in NEW_EVERY_TIME or holds_proxy(args, kwargs) or tracer.reads.has_device(args, kwargs):
             return tracer.create_proxy("call_function", original, args, kwargs)
         return original(*args, **kwargs)
 
@@ -163,6 +163,10 @@ class RecordsRealReceivers(TorchFunctionMode):
         kwargs = kwargs or {}
         if self._tracer.stands_aside() or any(issubclass(each, ValueProxy) for each in types):
             return func(*args, **kwargs)
-        if not holds_proxy(args, kwargs) and not self._tracer.was_written(args, kwargs):
+        if not (
+            holds_proxy(args, kwargs)
+            or self._tracer.was_written(args, kwargs)
+            or self._tracer.reads.has_device(args, kwargs)
+        ):
             return func(*args, **kwargs)
         return self._tracer.record_torch_function(func, args, kwargs)

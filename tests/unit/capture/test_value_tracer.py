@@ -18,6 +18,7 @@ from fxpasses.capture import capture_symbolic
 from fxpasses.capture.value_tracer import capture_with_values
 from fxpasses.capture.values.guards import guards_of
 from fxpasses.errors import ArgumentTypeError, CaptureError
+from fxpasses.passes.name_nodes import names_of
 
 
 def module(forward: Any) -> nn.Module:
@@ -204,6 +205,36 @@ def test_names_and_nodes_are_those_of_symbolic_capture():
         (node.op, str(node.target)) for node in valued.graph.nodes
     ]
     assert not guards_of(valued).guards
+
+
+def frequencies(self, x):
+    dtype, device = x.dtype, x.device
+    steps = torch.arange(x.shape[1], device=device).float()
+    table = (torch.arange(6, device=device, dtype=torch.float32) / 2).to(device)
+    str(x.device)
+    return (x + steps * table[: x.shape[1]]).to(dtype)
+
+
+def test_a_table_made_on_the_device_of_a_value_is_made_by_the_graph_as_in_plain_tracing():
+    from torchvision.models.feature_extraction import get_graph_node_names
+
+    model = module(frequencies)
+    captured = capture_with_values(model, (torch.ones(2, 6),))
+    _, theirs = get_graph_node_names(model)
+    assert list(names_of(captured, "torchvision").values()) == theirs
+    assert not list(captured.buffers())
+    assert_same(model, captured, torch.ones(3, 6))
+    assert str(captured.to("meta")(torch.ones(2, 6, device="meta")).device) == "meta"
+
+
+def test_a_decision_on_a_table_is_answered_from_a_constant():
+    def forward(self, x):
+        table = torch.linspace(0, 1, 4, device=x.device)
+        return x * sum(each for each in table.tolist() if each > 0.5)
+
+    model = module(forward)
+    captured = capture_with_values(model, (torch.ones(2, 6),))
+    assert_same(model, captured, torch.randn(3, 6))
 
 
 # Arguments

@@ -189,7 +189,7 @@ def test_doctor_without_examples_of_a_model_from_elsewhere(run):
 def test_doctor_of_a_model_that_nothing_takes(run):
     report = run("doctor", "tiny_models:DecidesOnData", "--input", "3")
     assert "decides on data" in report
-    assert report.splitlines()[-1].startswith("No capture takes both modes")
+    assert report.splitlines()[-1].startswith("No capture takes the model")
 
 
 def test_doctor_as_json(run):
