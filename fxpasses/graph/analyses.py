@@ -11,7 +11,7 @@ from typing import Any
 from torch import fx
 
 from fxpasses.graph.effects import Effects, analyze_effects
-from fxpasses.graph.effects.analysis import Summaries
+from fxpasses.graph.effects.source.summaries import Summaries
 
 
 @dataclass(frozen=True)

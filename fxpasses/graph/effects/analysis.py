@@ -11,7 +11,7 @@ buffers; and what runs outside of the graph, a hook of a parent or another threa
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -24,7 +24,7 @@ from fxpasses.graph.effects.functions import behaviour_of_function
 from fxpasses.graph.effects.kinds import kind_by_use, kind_of_result, may_concatenate
 from fxpasses.graph.effects.methods import behaviour_of_method
 from fxpasses.graph.effects.modules import behaviour_of_module
-from fxpasses.graph.effects.source.summary import behaviour_from_source
+from fxpasses.graph.effects.source.summaries import Summaries
 from fxpasses.graph.effects.storages import NOWHERE, Storages, StorageTable, storage_key
 from fxpasses.graph.modules import submodule
 
@@ -88,38 +88,6 @@ class Effects:
     def written_operands(self, writer: fx.Node) -> tuple[fx.Node, ...]:
         """Returns the operands of `writer` into whose memory it may write."""
         return tuple(node for node in writer.all_input_nodes if self.may_write(writer, node))
-
-
-class Summaries:
-    """What the source of callees tells, remembered for calls that pass the same constants and the same kinds of values.
-
-    What a module does may be another thing once it was changed: good for as long as nobody does that.
-    """
-
-    def __init__(self) -> None:
-        # The calls are kept because they keep alive what the keys tell apart by identity.
-        self._found: dict[Hashable, tuple[Behaviour, object]] = {}
-
-    def behaviour(self, callee: Any, training: bool | None, node: fx.Node, kinds: Mapping[fx.Node, Kind]) -> Behaviour:
-        """Returns what calling `callee` as `node` does may do; its source is read once for each kind of call."""
-        args = (_pattern(each, kinds) for each in node.args)
-        call = (training, id(callee), *args, *((name, _pattern(each, kinds)) for name, each in node.kwargs.items()))
-        if call not in self._found:
-            found = behaviour_from_source(callee, training, node.args, node.kwargs, kinds.__getitem__)
-            self._found[call] = (found, (callee, node.args, node.kwargs))
-        return self._found[call][0]
-
-
-def _pattern(argument: object, kinds: Mapping[fx.Node, Kind]) -> Hashable:
-    """Returns what the reader of source gets to see of an argument, so that equal patterns mean equal behaviour."""
-    if isinstance(argument, fx.Node):
-        return ("node", kinds[argument])
-    if isinstance(argument, list | dict) or (isinstance(argument, tuple) and _nodes_in(argument)):
-        return "container"  # it may be changed on the way, so nothing in it counts as known
-    if isinstance(argument, tuple):
-        return ("tuple", *(_pattern(item, kinds) for item in cast("tuple[object, ...]", argument)))
-    is_plain = isinstance(argument, bool | int | float | str | type(None))
-    return (type(argument), argument) if is_plain else id(argument)
 
 
 def analyze_effects(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import CellType, FunctionType, MethodType, ModuleType
 from typing import Any, NamedTuple, cast
@@ -33,6 +33,7 @@ from fxpasses.graph.effects.source.memory import (
     value_of_constant,
 )
 from fxpasses.graph.effects.source.syntax import definition_of
+from fxpasses.graph.effects.source.watched import ATTRIBUTE, Decisions, LookedAt, LookedUp, is_watched
 
 _DEPTH = 40
 _STEPS = 40_000
@@ -71,8 +72,10 @@ class Arguments(NamedTuple):
         """Returns the same arguments after a further first one."""
         return Arguments((first, *self.args), self.kwargs, self.spread)
 
-    def visible(self) -> tuple[list[object], dict[str, object]]:
+    def visible(self) -> tuple[Sequence[object], Mapping[str, object]]:
         """Returns the arguments themselves, with `UNKNOWN` for what is not known."""
+        if any(map(is_watched, self.values)):
+            return LookedAt(self.args), LookedUp(self.kwargs)
         return [value.constant for value in self.args], {key: value.constant for key, value in self.kwargs.items()}
 
 
@@ -104,12 +107,23 @@ class Calls(ABC):
     Args:
         memory: What is known of memory, and grows.
         training: The `training` flag to assume for every module; None for either.
+        decisions: Watches constants.
+        callee: What is called; if it is a module, its own attributes may be watched.
     """
 
-    def __init__(self, memory: Memory, training: bool | None) -> None:
+    def __init__(
+        self, memory: Memory, training: bool | None, decisions: Decisions | None = None, callee: object = None
+    ) -> None:
         self.memory = memory
         self.training = training
+        self._decisions = decisions
+        self._callee = callee
         self._steps = 0
+
+    def watched_constant(self, key: Hashable) -> Value | None:
+        """Returns the value of a constant that is watched, or None for any other."""
+        decisions = self._decisions
+        return decisions.value(key) if decisions is not None and key in decisions.constants else None
 
     @abstractmethod
     def run(self, frame: Frame, body: Sequence[Any]) -> None:
@@ -290,6 +304,9 @@ class Calls(ABC):
             return Value(kind="none", constant=UNKNOWN if self.training is None else self.training)
         if name in self.memory.assigned:
             return Value(owner.regions)
+        watched = self.watched_constant((ATTRIBUTE, name)) if module is self._callee else None
+        if watched is not None:
+            return watched
         for table in (module.__dict__, module._parameters, module._buffers, module._modules):
             if name in table:
                 return value_of_constant(cast("Mapping[str, object]", table)[name])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import operator
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -18,6 +19,7 @@ from fxpasses.graph.effects.source.fold import (
     truth_of,
 )
 from fxpasses.graph.effects.source.memory import NUMBER, Region, Unreadable, Value, item_of, join, value_of_constant
+from fxpasses.graph.effects.source.watched import derived, peek
 
 _EQUAL = Value(kind="none")
 
@@ -138,8 +140,8 @@ class Expressions(Calls):
         if isinstance(node.op, ast.Not):
             truth = truth_of(value)
             return NUMBER if truth is None else value_of_constant(not truth)
-        if isinstance(node.op, ast.USub) and isinstance(value.constant, int | float):
-            return value_of_constant(-value.constant)
+        if isinstance(node.op, ast.USub) and isinstance(peek(value), int | float):
+            return derived(operator.neg, value)
         # `+tensor` is the tensor itself.
         return value._replace(constant=UNKNOWN) if isinstance(node.op, ast.UAdd) else Value(kind=value.kind)
 

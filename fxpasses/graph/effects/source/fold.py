@@ -12,6 +12,7 @@ from torch import nn
 from torch._jit_internal import is_scripting
 
 from fxpasses.graph.effects.source.memory import Region, Value, item_of, value_of_constant
+from fxpasses.graph.effects.source.watched import decided, derived, peek
 
 _LONGEST = 1024
 _FOLDABLE = (len, range, enumerate, zip, reversed, tuple, int, float, bool, min, max, abs, sum)
@@ -41,10 +42,9 @@ _ARITHMETIC: Mapping[type[ast.operator], Callable[[Any, Any], object]] = {
 
 def truth_of(value: Value) -> bool | None:
     """Returns whether a value is true, or None if that is not known."""
-    if not value.is_constant or isinstance(value.constant, nn.Module):
+    if not isinstance(peek(value), bool | int | float | str | bytes | tuple | type(None)):
         return None
-    is_plain = isinstance(value.constant, bool | int | float | str | bytes | tuple | type(None))
-    return bool(value.constant) if is_plain else None
+    return bool(decided(bool, value))
 
 
 def fold_comparison(left: Value, comparison: ast.cmpop, right: Value) -> bool | None:
@@ -54,22 +54,22 @@ def fold_comparison(left: Value, comparison: ast.cmpop, right: Value) -> bool | 
         return None
     if not isinstance(comparison, ast.Is | ast.IsNot) and not (_is_number(left) and _is_number(right)):
         return None
-    return bool(compare(left.constant, right.constant))
+    return bool(decided(compare, left, right))
 
 
 def fold_arithmetic(left: Value, operation: ast.operator, right: Value) -> Value | None:
     """Returns the result of arithmetic on two numbers, or None if they are not known."""
     compute = _ARITHMETIC.get(type(operation))
-    if compute is None or not (_is_number(left) and _is_number(right)) or isinstance(left.constant, str):
+    if compute is None or not (_is_number(left) and _is_number(right)) or isinstance(peek(left), str):
         return None
     try:
-        return value_of_constant(compute(left.constant, right.constant))
+        return derived(compute, left, right)
     except (ArithmeticError, TypeError):
         return None
 
 
 def _is_number(value: Value) -> bool:
-    return isinstance(value.constant, bool | int | float | str)
+    return isinstance(peek(value), bool | int | float | str)
 
 
 def fold_call(target: object, args: Sequence[Value], kwargs: Mapping[str, Value]) -> Value | None:
@@ -98,7 +98,7 @@ def _all_of(items: Iterable[object]) -> tuple[object, ...]:
 
 
 def _is_foldable(value: Value) -> bool:
-    return isinstance(value.constant, (bool, int, float, tuple, *_MODULE_CONTAINERS))
+    return isinstance(peek(value), (bool, int, float, tuple, *_MODULE_CONTAINERS))
 
 
 def _fold_isinstance(value: Value, classes: Value) -> Value | None:
@@ -108,7 +108,7 @@ def _fold_isinstance(value: Value, classes: Value) -> Value | None:
     if value.kind == "tensor" and all(each in (torch.Tensor, list, tuple, dict) for each in asked):
         return value_of_constant(torch.Tensor in asked)
     if value.is_constant:
-        return value_of_constant(isinstance(value.constant, cast("tuple[type, ...]", asked)))
+        return value_of_constant(isinstance(peek(value), cast("tuple[type, ...]", asked)))
     return None
 
 
@@ -122,7 +122,7 @@ def children_of(owner: Value, method: str) -> Value | None:
 
 def items_of(value: Value) -> list[Value] | None:
     """Returns the items of a constant in order, or None if they are not known."""
-    constant = value.constant
+    constant = peek(value)
     if not isinstance(constant, (tuple, *_MODULE_CONTAINERS)) or len(constant) > _LONGEST:
         return None
     children = constant._modules.values() if isinstance(constant, nn.ModuleList | nn.Sequential) else constant
@@ -131,8 +131,9 @@ def items_of(value: Value) -> list[Value] | None:
 
 def item_at(owner: Value, index: Value) -> Value | None:
     """Returns the item of a constant at a constant place, or None if it is not known."""
-    if isinstance(owner.constant, nn.ModuleDict) and isinstance(index.constant, str):
-        return item_of(owner, owner.constant[index.constant])
+    container = peek(owner)
+    if isinstance(container, nn.ModuleDict) and isinstance(index.constant, str):
+        return item_of(owner, container[index.constant])
     items = items_of(owner)
     if items is None or not isinstance(index.constant, int):
         return None

@@ -23,6 +23,9 @@ STATE_REGION: Final = 0
 ValueKind = Kind | Literal["container"]
 """What a value is; a container is one that the code being read made itself."""
 
+PLAIN_TYPES: Final = frozenset({bool, int, float, str, type(None)})
+"""The types of constants of which nothing matters but what they are equal to."""
+
 _TORCH_TYPES = (torch.dtype, torch.device, torch.memory_format, torch.layout)
 _CONSTANT_TYPES = (bool, int, float, complex, str, bytes, type(None), type(Ellipsis), slice, type, *_TORCH_TYPES)
 _CODE_TYPES = (FunctionType, BuiltinFunctionType, ModuleType, torch._ops.OpOverload, torch._ops.OpOverloadPacket)
@@ -38,7 +41,7 @@ class Value(NamedTuple):
     @property
     def is_constant(self) -> bool:
         """Whether the object itself is known."""
-        return not isinstance(self.constant, Unknown)
+        return self[2] is not UNKNOWN
 
 
 NUMBER: Final = Value(kind="none")
@@ -145,13 +148,22 @@ def is_plain_tuple(constant: object) -> bool:
 def join(values: Iterable[Value]) -> Value:
     """Returns a value that stands for any of some; there must be one at least."""
     first, *others = values
-    if all(
-        each.regions == first.regions and each.kind == first.kind and each.constant is first.constant for each in others
-    ):
+    if all(each is first or _is_same(each, first) for each in others):
         return first
     regions = first.regions.union(*(each.regions for each in others))
     kinds = {each.kind for each in (first, *others)}
     return Value(regions, first.kind if len(kinds) == 1 else "numeric" if kinds == {"tensor", "numeric"} else "any")
+
+
+def _is_same(one: Value, other: Value) -> bool:
+    if one.regions != other.regions or one.kind != other.kind:
+        return False
+    # By their place: reading a constant that is watched is noted, and is for when the answer depends on it.
+    known, expected = one[2], other[2]
+    if known is expected or known is UNKNOWN or expected is UNKNOWN:
+        return known is expected
+    first, second = one.constant, other.constant
+    return first is second or (type(first) is type(second) and type(first) in PLAIN_TYPES and first == second)
 
 
 def item_of(container: Value, constant: object = UNKNOWN) -> Value:

@@ -24,6 +24,7 @@ from fxpasses.graph.effects.source.memory import (
     value_of_constant,
 )
 from fxpasses.graph.effects.source.statements import Reader
+from fxpasses.graph.effects.source.watched import Decisions
 
 _ATTEMPTS = 4
 
@@ -36,6 +37,7 @@ def behaviour_from_source(
     args: Sequence[object],
     kwargs: Mapping[str, object],
     kind_of: KindOf = lambda _node: "any",
+    decisions: Decisions | None = None,
 ) -> Behaviour:
     """Returns what calling `callee` may do.
 
@@ -45,6 +47,8 @@ def behaviour_from_source(
         args: The arguments by position: nodes of a graph, constants, or containers of them.
         kwargs: The arguments by keyword.
         kind_of: What the value of a node is.
+        decisions: Watches the constants that it has by the keys of the arguments, and by the names of attributes of
+            `callee`.
 
     Example:
         >>> from torchvision.ops import Conv2dNormActivation
@@ -58,7 +62,7 @@ def behaviour_from_source(
     for _ in range(_ATTEMPTS):
         memory = Memory(assigned=set(assigned))
         try:
-            behaviour = _read(callee, Reader(memory, training), args, kwargs, kind_of)
+            behaviour = _read(callee, Reader(memory, training, decisions, callee), args, kwargs, kind_of)
         except Exception:  # reading runs none of the code, but looks at objects of any kind: what fails is not read
             break
         if memory.assigned == assigned:
@@ -79,7 +83,8 @@ def _read(
     values: dict[Key, Value] = {}
     for key, argument in [*enumerate(args), *kwargs.items()]:
         regions[key] = reader.memory.new_region()
-        values[key] = _value_of_argument(argument, regions[key], kind_of)
+        watched = reader.watched_constant(key)
+        values[key] = watched or _value_of_argument(argument, regions[key], kind_of)
     passed = Arguments(tuple(values[position] for position in range(len(args))), {key: values[key] for key in kwargs})
     result = reader.call(value_of_constant(callee), passed, "call", 0)
     return _summary(reader.memory, {**regions, STATE: STATE_REGION}, result)

@@ -335,6 +335,7 @@ def test_what_cannot_be_read_may_do_anything(make: Callable[[], Any]) -> None:
 
 def test_source_that_a_graph_holds_is_read_once_for_all_equal_calls(monkeypatch: pytest.MonkeyPatch) -> None:
     from fxpasses.graph.effects import analysis
+    from fxpasses.graph.effects.source import summaries
 
     read: list[object] = []
 
@@ -342,7 +343,7 @@ def test_source_that_a_graph_holds_is_read_once_for_all_equal_calls(monkeypatch:
         read.append(args[0])
         return behaviour_from_source(*args)
 
-    monkeypatch.setattr(analysis, "behaviour_from_source", counting)
+    monkeypatch.setattr(summaries, "behaviour_from_source", counting)
     graph = fx.Graph()
     value = graph.placeholder("x", type_expr=Tensor)
     for _ in range(5):
