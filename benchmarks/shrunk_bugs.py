@@ -42,7 +42,7 @@ def _leaves(case: fxt.Case) -> dict[str, list[Any]]:
     for path, child in built.module.named_modules():
         if path and not list(child.children()):
             child.register_forward_hook(lambda _m, _a, out, path=path: found.setdefault(path, []).append(cloned(out)))
-    torch.manual_seed(0)
+    torch.default_generator.manual_seed(0)
     built.module(*built.args, **built.kwargs)
     return found
 
@@ -50,7 +50,7 @@ def _leaves(case: fxt.Case) -> dict[str, list[Any]]:
 def _features(case: fxt.Case, names: list[str]) -> dict[str, Any]:
     built = case.build()
     extractor = create_feature_extractor(built.module, names).train(case.training)
-    torch.manual_seed(0)
+    torch.default_generator.manual_seed(0)
     return extractor(*built.args, **built.kwargs)
 
 
@@ -111,9 +111,9 @@ def mode_of_a_copy(case: fxt.Case) -> None:
 def augmented(case: fxt.Case) -> None:
     """B13: `h += 1` is traced as an addition that makes a new tensor."""
     built, twin = case.build(), case.build()
-    torch.manual_seed(0)
+    torch.default_generator.manual_seed(0)
     expected = built.module(*built.args, **built.kwargs)
-    torch.manual_seed(0)
+    torch.default_generator.manual_seed(0)
     if first_difference(fx.symbolic_trace(twin.module)(*twin.args, **twin.kwargs), expected) is not None:
         raise WrongError
 

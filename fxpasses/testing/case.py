@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import linecache
+import re
 import sys
 import types
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 import torch
@@ -18,6 +19,9 @@ from torch import fx, nn
 # Classes of a generated model are pickled by their module's name, so the latest of these modules stay importable.
 _KEPT_MODULES = 128
 _modules: OrderedDict[str, None] = OrderedDict()
+# Seeding all devices formats the whole stack for each of them, which takes longer than the rest of a script.
+_SEEDS_ALL_DEVICES = re.compile(r"^torch\.manual_seed\(", re.MULTILINE)
+_SEEDS_THE_CPU = "torch.default_generator.manual_seed("
 
 
 class Built(NamedTuple):
@@ -114,7 +118,7 @@ def _execute(source: str) -> Mapping[str, Any]:
     module.__file__ = filename  # where inspect looks for the source
     sys.modules[name] = module
     linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
-    exec(compile(source, filename, "exec"), module.__dict__)
+    exec(_compiled(source, filename), module.__dict__)
     _modules[name] = None
     _modules.move_to_end(name)
     while len(_modules) > _KEPT_MODULES:
@@ -122,3 +126,9 @@ def _execute(source: str) -> Mapping[str, Any]:
         sys.modules.pop(oldest, None)
         linecache.cache.pop(f"<{oldest}>", None)
     return module.__dict__
+
+
+@lru_cache(maxsize=32)
+def _compiled(source: str, filename: str) -> types.CodeType:
+    """Returns the code of a script; a law builds the same case several times."""
+    return compile(_SEEDS_ALL_DEVICES.sub(_SEEDS_THE_CPU, source), filename, "exec")

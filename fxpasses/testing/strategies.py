@@ -6,7 +6,7 @@ and whatever a failing example shrinks to is a model that runs.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -48,7 +48,9 @@ __all__ = [
 
 _MODES = ("train", "eval")
 _OUTPUTS = ("tensor", "tuple", "dict")
-_statements = st.lists(st.binary(min_size=STATEMENT, max_size=STATEMENT), max_size=40)
+# One draw a statement: its first byte says whether the list ends here, and nothing is simpler than that it does.
+_statement = st.binary(min_size=1 + STATEMENT, max_size=1 + STATEMENT)
+_ENDS_BELOW = 32
 _inputs = st.lists(st.binary(min_size=INPUT, max_size=INPUT), max_size=3)
 _outputs = st.lists(st.binary(min_size=OUTPUT, max_size=OUTPUT), max_size=3)
 # A model has every feature, or a random part of them: some bugs hide behind features that are always on.
@@ -76,7 +78,7 @@ def _write(draw: st.DrawFn, options: dict[str, Any]) -> _Written:
     _check(chosen)
     spec = Spec(
         inputs=draw(_inputs),
-        statements=[each for _ in range(draw(_parts)) for each in draw(_statements)],
+        statements=_statements(draw),
         outputs=draw(_outputs),
         disabled=draw(_swarm) | disabled_by(chosen["features"]),
         training=draw(st.sampled_from(sorted(chosen["modes"]))) == "train",
@@ -90,6 +92,15 @@ def _write(draw: st.DrawFn, options: dict[str, Any]) -> _Written:
         outputs=tuple(chosen["outputs"]),
     )
     return _Written(interpret(spec, limits), spec.training)
+
+
+def _statements(draw: st.DrawFn) -> Iterator[bytes]:
+    """Statements, each drawn when it is read: a model that is full asks for no more."""
+    for _ in range(draw(_parts)):
+        drawn = draw(_statement)
+        while drawn[0] >= _ENDS_BELOW:
+            yield drawn[1:]
+            drawn = draw(_statement)
 
 
 def _check(chosen: dict[str, Any]) -> None:

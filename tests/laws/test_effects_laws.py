@@ -193,7 +193,7 @@ class Program(NamedTuple):
             # An operation that returns nothing was a write: what it wrote is a value as before.
             builder.values.append(_OPERATIONS[name](builder, x, y) or x)
         builder.graph.output(builder.values[-1])
-        torch.manual_seed(0)
+        torch.default_generator.manual_seed(0)
         # A stored item has no value: torch's interpreter makes it None, torch's code the object it was stored in.
         nodes = [node for node in builder.graph.nodes if node.op != "output" and node.target is not operator.setitem]
         wanted = [nodes[index % len(nodes)] for index in self.wanted]
@@ -217,7 +217,7 @@ def _inputs(seed: int = 0) -> tuple[Tensor, Tensor]:
 
 
 def _run(function: Callable[..., Any], *inputs: Tensor) -> Any:
-    torch.manual_seed(7)
+    torch.default_generator.manual_seed(7)
     with torch.no_grad():
         return function(*(each.clone() for each in inputs))
 
@@ -301,7 +301,7 @@ def test_all_state_is_kept_up_when_that_is_asked_for(program: Program) -> None:
     _extract(graph_module, wanted, analyze_effects(graph_module), state_writes="keep")
     inputs, twins = _inputs(), _inputs()
     for function, args in ((graph_module, inputs), (twin, twins)):
-        torch.manual_seed(7)
+        torch.default_generator.manual_seed(7)
         with torch.no_grad():
             function(*args)
     assert_bit_equal(dict(graph_module.named_buffers()), dict(twin.named_buffers()))

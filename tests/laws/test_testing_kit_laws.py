@@ -31,7 +31,7 @@ SLOW = settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_to
 
 
 def _run(module: Any, args: Any, kwargs: Any) -> Any:
-    torch.manual_seed(7)
+    torch.default_generator.manual_seed(7)
     return module(*args, **kwargs), torch.get_rng_state()
 
 
@@ -174,7 +174,7 @@ def test_values_at_birth_are_those_of_an_interpreter_that_clones(graph_module: f
     from fxpasses.graph.divergence import values_at_birth
 
     actual = values_at_birth(graph_module, (), inputs, seed=3)
-    torch.manual_seed(3)
+    torch.default_generator.manual_seed(3)
     oracle = ValuesAtBirth(graph_module)
     oracle.run(*inputs.values())
     assert actual.keys() == oracle.values.keys()

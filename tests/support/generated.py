@@ -41,7 +41,7 @@ class Prepared(NamedTuple):
 
     def run(self, function: Any) -> Any:
         """Calls `function` with the inputs and the same random numbers each time."""
-        torch.manual_seed(0)
+        torch.default_generator.manual_seed(0)
         return function(*self.args, **self.kwargs)
 
     def captured(self, case: Case, capture: CaptureName = "symbolic") -> fx.GraphModule:
@@ -68,7 +68,7 @@ def values_at_birth(case: Case, capture: CaptureName = "symbolic") -> dict[str, 
     interpreter = ValuesAtBirth(captured)
     bound = inspect.signature(prepared.module.forward).bind(*prepared.args, **prepared.kwargs)
     bound.apply_defaults()
-    torch.manual_seed(0)
+    torch.default_generator.manual_seed(0)
     interpreter.run(*(bound.arguments[str(node.target)] for node in captured.graph.find_nodes(op="placeholder")))
     return {qualified_name(node) or "": interpreter.values[node.name] for node in captured.graph.nodes}
 

@@ -79,6 +79,7 @@ class _Writer:
     stack: dict[str, tuple[str, type]] = field(default_factory=dict[str, tuple[str, type]])
     calls: dict[str, int] = field(default_factory=dict[str, int])
     parameters: dict[str, fx.Node] = field(default_factory=dict[str, fx.Node])
+    reads_buffers: bool = False
 
     def placeholders(self, inputs: Sequence[Input], root: Block) -> Scope:
         """Write the inputs in the order of the signature."""
@@ -199,6 +200,7 @@ class _Writer:
         tensor = getattr(module.get_submodule(owner), name)
         full = self.blueprint.tensors[tensor]
         if not isinstance(tensor, nn.Parameter):
+            self.reads_buffers = True
             return _Buffer(full)
         if full not in self.parameters:
             self.parameters[full] = self.emit("get_attr", full)
@@ -208,8 +210,10 @@ class _Writer:
         self, op: str, target: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> fx.Node:
         """Add a node inside of the modules that are being called."""
-        # A tracer sees a buffer only when it is an argument, after the other arguments were computed.
-        args, keywords = _map_buffers((args, dict(kwargs or {})), lambda path: self.emit("get_attr", path))
+        keywords = dict(kwargs or {})
+        if self.reads_buffers:
+            # A tracer sees a buffer only when it is an argument, after the other arguments were computed.
+            args, keywords = _map_buffers((args, keywords), lambda path: self.emit("get_attr", path))
         node = self.graph.create_node(op, target, args, keywords)
         if self.stack:
             node.meta["nn_module_stack"] = dict(self.stack)

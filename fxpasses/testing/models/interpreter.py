@@ -8,7 +8,7 @@ by deleting statements, not by searching for valid ones.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -41,7 +41,7 @@ class Spec(NamedTuple):
     """
 
     inputs: Sequence[bytes] = ()
-    statements: Sequence[bytes] = ()
+    statements: Iterable[bytes] = ()
     outputs: Sequence[bytes] = ()
     disabled: int = 0
     training: bool = False
@@ -72,7 +72,7 @@ def interpret(spec: Spec, limits: Limits | None = None) -> Program:
         ['torch.relu']
     """
     limits = limits or Limits()
-    story = Story(spec.disabled, limits.max_nodes, limits.max_depth, limits.operations)
+    story = Story(spec.disabled, limits.max_nodes, limits.max_depth, limits.max_inputs, limits.operations)
     root = Scope(story, Block("Model"), 0)
     story.stack.append(root)
     story.inputs = _read_inputs(root, [*spec.inputs, bytes(INPUT)][: max(1, min(limits.max_inputs, len(spec.inputs)))])

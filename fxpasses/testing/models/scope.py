@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, NamedTuple
 
 from fxpasses.testing.models.features import is_off
@@ -75,6 +76,7 @@ class Story:
     disabled: int = 0
     budget: int = 1 << 30
     max_depth: int = 2
+    max_inputs: int = 3
     operations: tuple[OpSpec, ...] = ()
     blocks: list[Block] = field(default_factory=list[Block])
     features: set[str] = field(default_factory=set[str])
@@ -140,7 +142,7 @@ class Scope:
         else:
             self.story.features.add("colliding_names")
             start = byte % len(POOL)
-            choices = (*POOL[start:], *POOL[:start], *(f"{plain}_{count}" for count in range(1, 99)))
+            choices = chain(POOL[start:], POOL[:start], (f"{plain}_{count}" for count in range(1, 99)))
             name = next(choice for choice in choices if choice not in self.taken)
         self.taken.add(name)
         return name
@@ -151,11 +153,11 @@ class Scope:
 
     def find(self, byte: int, suits: Callable[[Value], bool]) -> Value | None:
         """A live value that suits: the latest for a small byte, then the latest that nothing uses yet, else any."""
+        if byte < 112:
+            return next((value for value in reversed(self.values) if suits(value)), None)
         suitable = [value for value in self.values if suits(value)]
         if not suitable:
             return None
-        if byte < 112:
-            return suitable[-1]
         fresh = [value for value in suitable if value.name not in self.used] if byte < 224 else []
         return fresh[-1] if fresh else suitable[-1 - byte % len(suitable)]
 
@@ -290,11 +292,15 @@ def fits(made_for: TensorType, kind: TensorType, leaf: bool) -> bool:
 
 def names_in(expression: Any) -> Iterator[str]:
     """The local variables that an expression or a step reads."""
-    if isinstance(expression, Local):
+    kind = type(expression)
+    if kind is Local:
         yield expression.name
-    elif isinstance(expression, Assign):
+    elif kind is Assign:
         yield from names_in(expression.value)
-    elif isinstance(expression, dict):
+    elif kind is Call:
+        for item in (*expression.args, *expression.kwargs.values()):
+            yield from names_in(item)
+    elif kind is dict:
         for item in expression.values():
             yield from names_in(item)
     elif isinstance(expression, (tuple, list)):

@@ -118,7 +118,7 @@ def _functional_dropout(scope: Scope, s: bytes) -> None:
 def _scale_by_number(scope: Scope, s: bytes) -> None:
     """Use a number that the caller may give by keyword: `h * scale`."""
     value = scope.find(s[2], lambda value: value.type.is_float)
-    if not scope.numbers and scope.depth == 0:
+    if not scope.numbers and scope.depth == 0 and len(scope.story.inputs) < scope.story.max_inputs:
         _add_number(scope, given=s[5] % 2 == 1)
     if value is None or not scope.numbers:
         return
