@@ -26,6 +26,7 @@ from fxpasses.capture.values.failure import data_decision, example_failure, valu
 from fxpasses.capture.values.fake_values import FakeValues
 from fxpasses.capture.values.guards import guard_set, set_guards
 from fxpasses.capture.values.kinds import surely_tensor
+from fxpasses.capture.values.misfits import UNKNOWN_DATA
 from fxpasses.capture.values.proxies import ValueBufferProxy, ValueProxy
 from fxpasses.capture.values.reads import AttributeReads
 from fxpasses.capture.values.shims import (
@@ -48,7 +49,6 @@ _QUESTIONS: dict[Callable[..., Any], str] = {
     operator.index: "int",
 }
 _SOME_TENSOR = torch.empty(0, device="meta")
-_UNKNOWN_DATA = ("DataDependentOutputException", "DynamicOutputShapeException", "GuardOnDataDependentSymNode")
 
 
 class ValueTracer(CaptureTracer):
@@ -249,7 +249,7 @@ class ValueTracer(CaptureTracer):
         try:
             answer = self.values.answer(proxy.node, question)
         except Exception as error:
-            if type(error).__name__ in _UNKNOWN_DATA:
+            if type(error).__name__ in UNKNOWN_DATA:
                 raise data_decision(
                     current_place(), self._module_path(), _QUESTIONS[question], proxy.node, value
                 ) from error
@@ -294,7 +294,7 @@ class ValueTracer(CaptureTracer):
     def _no_value(self, node: fx.Node, error: Exception) -> CaptureError:
         if isinstance(error, CaptureError):
             return error
-        if type(error).__name__ in _UNKNOWN_DATA:
+        if type(error).__name__ in UNKNOWN_DATA:
             return data_decision(current_place(), self._module_path(), "value", node, None)
         return example_failure(self.values.culprit(node), self._places, error)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import fx
 
 from fxpasses.capture.values.guards import GuardSet, guards_of
@@ -30,10 +31,19 @@ class GuardedGraphModule(DualGraphModule):
         """Runs the graph of the current mode.
 
         Raises:
-            GuardError: The model would compute something else on these arguments.
+            GuardError: The model would compute something else on these arguments, or does not take their sizes.
         """
-        self.guards.check(args, kwargs)
-        return super().__call__(*args, **kwargs)
+        guards = self.guards
+        guards.check(args, kwargs)
+        if torch.compiler.is_compiling():
+            return super().__call__(*args, **kwargs)
+        try:
+            return super().__call__(*args, **kwargs)
+        except Exception as error:
+            failure = guards.failure(self, args, kwargs)
+            if failure is None:
+                raise
+            raise failure from error
 
 
 def guarded(module: DualGraphModule, guards: Mapping[bool, GuardSet | None]) -> DualGraphModule:

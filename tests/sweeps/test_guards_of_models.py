@@ -1,6 +1,6 @@
 """Models that decide on sizes, called with other sizes than they were captured with: right, or the guard's message.
 
-The oracle is the eager model. Where the model itself refuses a size, its extractor has to refuse it too.
+The oracle is the eager model. Where the model itself fails on a size, its extractor has to refuse it.
 """
 
 from __future__ import annotations
@@ -58,13 +58,11 @@ def check(name: str, size: int) -> dict[tuple[int, int], str]:
         x = torch.randn(1, 3, height, width)
         ours, theirs = outcome(extractor, x), outcome(model, x)
         if isinstance(ours, GuardError):
-            assert "test_guards" not in str(ours)
+            assert f"of shape {tuple(x.shape)}" in str(ours)
             found[height, width] = "refused"
-        elif isinstance(theirs, Exception):
-            assert (type(ours), str(ours)) == (type(theirs), str(theirs))
-            found[height, width] = "raises as the model does"
         else:
-            assert not isinstance(ours, Exception), ours
+            assert not isinstance(ours, Exception), (height, width, ours)
+            assert not isinstance(theirs, Exception), (height, width, "the model fails, and the extractor runs", theirs)
             assert_bit_equal(ours[last], theirs, (height, width))
             found[height, width] = "equal"
     return found
@@ -75,4 +73,4 @@ def test_a_size_runs_right_or_is_refused(name: str) -> None:
     size = {**QUICK, **MODELS}[name]
     found = check(name, size)
     assert found[size, size] == "equal"
-    assert set(found.values()) <= {"equal", "refused", "raises as the model does"}
+    assert set(found.values()) <= {"equal", "refused"}

@@ -13,6 +13,7 @@ from torch.utils import _pytree as pytree
 from fxpasses.capture.values.decisions import Decision, Place
 from fxpasses.capture.values.expressions import COMPARISONS, expression
 from fxpasses.capture.values.guard_program import GuardProgram
+from fxpasses.capture.values.misfits import misfit
 from fxpasses.errors import GuardError
 
 _META_KEY = "fxpasses.guards"
@@ -107,6 +108,28 @@ class GuardSet:
         self._check_decisions(values)
         self.remember(key)
 
+    def failure(
+        self, graph_module: fx.GraphModule, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> GuardError | None:
+        """Returns the error for arguments on which a graph raised, if their sizes are why; None if not.
+
+        Args:
+            graph_module: The graph, or what is left of it.
+            args: The positional arguments.
+            kwargs: The arguments by keyword.
+        """
+        try:
+            values = self._bound(args, kwargs)
+            found = misfit(graph_module, values)
+        except Exception:  # such as a proxy: another tracer is looking, and what was raised is its own
+            return None
+        if found is None:
+            return None
+        return GuardError(
+            f"{_sizes(self.arguments, values)} does not fit the model: at {found.name!r} "
+            f"{type(found.error).__name__}: {_first_line(found.error)}. Pass inputs of a size that the model takes."
+        )
+
     @classmethod
     def empty(cls) -> GuardSet:
         """Returns guards of nothing, which every call passes."""
@@ -180,6 +203,9 @@ class _NoGuards(GuardSet):
     def check(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         del args, kwargs
 
+    def failure(self, graph_module: fx.GraphModule, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        del graph_module, args, kwargs
+
 
 def guards_of(graph_module: fx.GraphModule) -> GuardSet | None:
     """Returns the guards that a value capture attached to its graph module, or None."""
@@ -246,6 +272,10 @@ def _form(value: Any, with_sizes: bool) -> Any:
     if hasattr(value, "__dataclass_fields__"):
         return (type(value), *[(key, _form(each, with_sizes)) for key, each in vars(value).items()])
     return (type(value), value)
+
+
+def _first_line(error: Exception) -> str:
+    return next((line.strip().rstrip(".") for line in str(error).splitlines() if line.strip()), "without a message")
 
 
 def _shape(sizes: Sequence[int | None]) -> str:

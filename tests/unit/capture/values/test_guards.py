@@ -179,6 +179,39 @@ def test_sizes_on_which_the_model_itself_fails_are_refused():
         guards.check((torch.zeros(2, 9),), {})
 
 
+class Embeds(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.table = nn.Embedding(4, 3)
+        self.head = nn.Linear(6, 2)
+
+    def forward(self, tokens):
+        return self.head(self.table(tokens).flatten(1))
+
+
+def test_sizes_that_an_operation_does_not_take_are_refused_with_its_name():
+    extractor = create_feature_extractor(Embeds(), ["head"], example_inputs=torch.zeros(2, 2, dtype=torch.int64))
+    assert extractor(torch.ones(5, 2, dtype=torch.int64))["head"].shape == (5, 2)
+    for _ in range(2):
+        with pytest.raises(GuardError, match=r"tokens of shape \(2, 3\).*does not fit the model: at 'head' ") as caught:
+            extractor(torch.zeros(2, 3, dtype=torch.int64))
+        assert isinstance(caught.value.__cause__, RuntimeError)
+
+
+def test_sizes_do_not_matter_to_what_was_not_asked_for():
+    extractor = create_feature_extractor(Embeds(), ["table"], example_inputs=torch.zeros(2, 2, dtype=torch.int64))
+    assert extractor(torch.zeros(2, 3, dtype=torch.int64))["table"].shape == (2, 3, 3)
+
+
+def test_what_fails_for_another_reason_than_sizes_is_raised_as_it_is():
+    extractor = create_feature_extractor(Embeds(), ["head"], example_inputs=torch.zeros(2, 2, dtype=torch.int64))
+    with pytest.raises(IndexError):
+        extractor(torch.full((3, 2), 9))
+    extractor.table.register_forward_hook(lambda *_: {}["mine"])
+    with pytest.raises(KeyError, match="mine"):
+        extractor(torch.zeros(2, 2, dtype=torch.int64))
+
+
 def test_a_guarded_extractor_is_compiled_and_exported_as_any_other(extractor):
     x = torch.randn(2, 1, 16, 16)
     expected = extractor(x)["tail"]
