@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import operator
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, cast
 
 from torch import fx, nn
@@ -159,16 +159,18 @@ class CallCollapser:
             old = cast("fx.Node", self._node_at(self._order[call.key])(part))
             if old in made and not old.users and part.name not in self._named_by_kept:
                 route = _unpacked(route)
-            new = self._part(node, route, old)
+            users = list(old.users) if old in made else self._later_users(old, node)
+            new = self._part(node, route, users)
             if old in made:
                 old.replace_all_uses_with(new)
                 self._renamed.setdefault(old.name, NodeRef(new.name))
             else:
-                self._redirect_later_users(old, new, node)
+                for user in users:
+                    user.replace_input_with(old, new)
                 self._passed_through.setdefault(part.name, []).append((self._order[call.key], new))
 
-    def _part(self, node: fx.Node, route: tuple[Any, ...], old: fx.Node) -> fx.Node:
-        """Returns the node that picks one value out of what the call returned, made at most once.
+    def _part(self, node: fx.Node, route: tuple[Any, ...], users: list[fx.Node]) -> fx.Node:
+        """Returns the node that picks one value out of what the call returned, made at most once, for `users`.
 
         A tuple is unpacked right after the call, an entry of a dict is picked where it is first used: as callers do.
         """
@@ -176,7 +178,7 @@ class CallCollapser:
         for depth, key in enumerate(route, 1):
             part = next((user for user in node.users if user.args == (node, key)), None)
             if part is None:
-                place = self._first_user(old) if _is_key(route[:depth]) else None
+                place = self._first(users) if _is_key(route[:depth]) else None
                 with self._graph.inserting_before(place or self._last_part(node).next):
                     part = self._graph.call_function(operator.getitem, (node, key))
                 part.meta["nn_module_stack"] = dict(around)
@@ -192,16 +194,14 @@ class CallCollapser:
             node = node.next
         return node
 
-    def _first_user(self, node: fx.Node) -> fx.Node | None:
-        return min(node.users, key=lambda user: self._position.get(user, len(self._position)), default=None)
+    def _first(self, nodes: Iterable[fx.Node]) -> fx.Node | None:
+        return min(nodes, key=lambda node: self._position.get(node, len(self._position)), default=None)
 
-    def _redirect_later_users(self, old: fx.Node, new: fx.Node, node: fx.Node) -> None:
-        """Lets whatever comes after a call that returned its own input use what the call's node returns."""
+    def _later_users(self, passed: fx.Node, node: fx.Node) -> list[fx.Node]:
+        """Returns whatever comes after a call that returned its own input, and so uses what the call's node returns."""
         start = self._position[node]
-        later = [user for user in old.users if self._position.get(user, -1) >= start]
-        for user in later:
-            if user not in self._collapsed:  # those came before: calls are collapsed in the order in which they began
-                user.replace_input_with(old, new)
+        # Collapsed calls came before, as calls are collapsed in the order in which they began.
+        return [user for user in passed.users if self._position.get(user, -1) >= start and user not in self._collapsed]
 
     def _erase(self, call: ModuleCall, made: list[fx.Node], collapsed: fx.Node) -> None:
         for node in reversed(made):
@@ -215,7 +215,7 @@ class CallCollapser:
 
     def _move_to_first_use(self, parameter: fx.Node) -> None:
         """Puts a parameter that the region was the first to read where its first remaining reader is."""
-        first = cast("fx.Node", self._first_user(parameter))
+        first = cast("fx.Node", self._first(parameter.users))
         first.prepend(parameter)
         parameter.meta["nn_module_stack"] = dict(first.meta.get("nn_module_stack") or {})
 

@@ -240,3 +240,27 @@ def test_collapsing_in_two_steps_is_collapsing_at_once() -> None:
         assert _lines(NameNodes()(stepwise.graph_module).graph_module.graph) == _lines(
             NameNodes()(at_once).graph_module.graph
         )
+
+
+class PassesOn(nn.Module):
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"same": y, "difference": x - y}
+
+
+class PassesOnTwice(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = PassesOn(), PassesOn()
+
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        same = self.first(y, x)["same"]
+        return torch.relu(same) + self.second(y, same)["same"]
+
+
+def test_an_entry_that_is_an_argument_is_picked_after_the_call_though_the_argument_was_used_before() -> None:
+    captured = CollapseLeaves(["second"])(capture_symbolic(PassesOnTwice())).graph_module
+    captured.graph.lint()
+    both = CollapseLeaves(["first"])(captured).graph_module
+    both.graph.lint()
+    x, y = torch.randn(3), torch.randn(3)
+    assert_bit_equal(both(x, y), PassesOnTwice()(x, y))
