@@ -198,6 +198,29 @@ def test_sizes_that_an_operation_does_not_take_are_refused_with_its_name():
         assert isinstance(caught.value.__cause__, RuntimeError)
 
 
+class Distances(nn.Module):
+    """Looks distances up in a table that is made for one size."""
+
+    def __init__(self):
+        super().__init__()
+        self.table = nn.Parameter(torch.randn(7, 2))
+
+    def forward(self, x):
+        places = torch.arange(x.shape[1], device=x.device)
+        distances = places[:, None] - places[None, :]
+        distances += 3
+        return self.table[distances] + x.sum()
+
+
+def test_sizes_that_are_looked_up_in_a_table_of_weights_are_refused():
+    model = Distances()
+    extractor = create_feature_extractor(model, ["add_1"], example_inputs=torch.zeros(2, 4))
+    x = torch.randn(2, 3)
+    assert torch.equal(extractor(x)["add_1"], model(x))
+    with pytest.raises(GuardError, match=r"x of shape \(2, 5\).*does not fit the model: at 'getitem\w*' IndexError"):
+        extractor(torch.zeros(2, 5))
+
+
 def test_sizes_do_not_matter_to_what_was_not_asked_for():
     extractor = create_feature_extractor(Embeds(), ["table"], example_inputs=torch.zeros(2, 2, dtype=torch.int64))
     assert extractor(torch.zeros(2, 3, dtype=torch.int64))["table"].shape == (2, 3, 3)
