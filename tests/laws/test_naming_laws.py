@@ -28,9 +28,16 @@ def _own_modules(case: Case) -> list[str]:
     """The children of the outermost class that are called by name, and have one that no operation has."""
     body = case.source.split("class Model(nn.Module):")[1]
     found = re.findall(r"^        self\.(\w+) = (?:nn\.|Block)", body, re.MULTILINE)
-    words = {str(node.target).rpartition(".")[2] for node in named_capture(case).graph.nodes}
-    words |= {getattr(node.target, "__name__", "") for node in named_capture(case).graph.nodes}
-    return [name for name in found if name.rstrip("_0123456789") not in {word.rstrip("_") for word in words - {name}}]
+    nodes = named_capture(case).graph.nodes
+    modules = {str(node.target).rpartition(".")[2] for node in nodes if node.op == "call_module"}
+    others = [node.target for node in nodes if node.op != "call_module"]
+    words = {str(target).rpartition(".")[2] for target in others} | {getattr(each, "__name__", "") for each in others}
+    stems = {word.rstrip("_") for word in words}
+    return [
+        name
+        for name in found
+        if name.rstrip("_0123456789") not in stems | {word.rstrip("_") for word in modules - {name}}
+    ]
 
 
 def _expected(node: fx.Node, name: str, old: str) -> str:
