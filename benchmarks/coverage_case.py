@@ -35,12 +35,12 @@ def measure(library: str, name: str, captures: list[str]) -> dict[str, Any]:
     if set(captures) <= set(PEERS):
         return _peers_alone(library, name, captures)
     model = build(library, name)
-    make = working_inputs(library, name, model)
+    make = working_inputs(library, name, copy.deepcopy(model))
     row: dict[str, Any] = {}
     for mode in ("eval", "train"):
         model.train(mode == "train")
         try:
-            called = _called_modules(model, make(2))
+            called = _called_modules(copy.deepcopy(model), make(2))  # some keep what they computed, for the next call
         except Exception as error:
             row[mode] = {"eager": _cause(error)}
             continue
@@ -218,14 +218,12 @@ def _called_modules(model: nn.Module, inputs: Inputs) -> list[str]:
         for path, module in model.named_modules()
         if path
     ]
-    state = copy.deepcopy(model.state_dict())
     try:
         with torch.no_grad():
             model(*inputs.args, **inputs.kwargs)
     finally:
         for handle in handles:
             handle.remove()
-        model.load_state_dict(state)
     return list(called)
 
 

@@ -85,15 +85,29 @@ def candidates(library: str, name: str, model: nn.Module) -> Iterator[Callable[[
 
 
 def working_inputs(library: str, name: str, model: nn.Module) -> Callable[[int], Inputs]:
-    """Returns the first maker of inputs that the model takes in evaluation mode."""
-    refused: Exception | None = None
-    for make in candidates(library, name, model.eval()):
+    """Returns the first maker of inputs that a model takes in both modes; in evaluation mode if none is.
+
+    Args:
+        library: The library.
+        name: The name of the model.
+        model: The model, or a copy: some change when they are run.
+    """
+    refused: dict[bool, Exception] = {}
+    taken_in_eval: Callable[[int], Inputs] | None = None
+    for make in candidates(library, name, model):
         try:
-            inputs = make(2)
-            with torch.no_grad():
-                model(*inputs.args, **inputs.kwargs)
+            for training in (False, True):
+                _call(model.train(training), make(2))
+                taken_in_eval = taken_in_eval or make
         except Exception as error:  # whatever a model says to inputs that are too small for it
-            refused = error
+            refused[model.training] = error
         else:
             return make
-    raise RuntimeError(f"{library} {name} takes none of the inputs") from refused
+    if taken_in_eval is None:
+        raise RuntimeError(f"{library} {name} takes none of the inputs") from refused[False]
+    return taken_in_eval
+
+
+def _call(model: nn.Module, inputs: Inputs) -> None:
+    with torch.no_grad():
+        model(*inputs.args, **inputs.kwargs)
