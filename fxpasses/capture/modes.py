@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from fxpasses.capture.patching import one_capture_at_a_time
+from fxpasses.graph.mode_flags import ModeFlags, has_own_train
 from fxpasses.graph.snapshot import ModuleSnapshot
 
 
@@ -42,7 +43,7 @@ def left_as_it_was(model: nn.Module, training: bool | None = None) -> Generator[
         numpy_stream = None if numpy is None else numpy.get_state()
         try:
             if training is not None:
-                model.train(training)
+                _set_mode(model, training)
             yield
         finally:
             snapshot.restore()
@@ -50,3 +51,12 @@ def left_as_it_was(model: nn.Module, training: bool | None = None) -> Generator[
             random.setstate(python_stream)
             if numpy is not None:
                 numpy.set_state(numpy_stream)
+
+
+def _set_mode(model: nn.Module, training: bool) -> None:
+    """Does what `model.train(training)` does, in a fraction of the time."""
+    if has_own_train(model):
+        model.train(training)
+        return
+    model.training = training
+    ModeFlags(model).set(training)

@@ -40,20 +40,23 @@ class BothModes(NamedTuple):
     Attributes:
         train: The graph of training mode.
         eval: The graph of evaluation mode; the same object where the mode cannot matter.
-        diff: How they differ.
         losses: What either does not carry over from the model.
         mode_readers: The modules on whose mode the graphs may depend; empty if the mode cannot matter.
     """
 
     train: fx.GraphModule
     eval: fx.GraphModule
-    diff: ModeDiff
     losses: tuple[Loss, ...]
     mode_readers: tuple[str, ...]
 
+    @property
+    def diff(self) -> ModeDiff:
+        """How the graphs, as they are now, differ; found out anew each time."""
+        return ModeDiff() if self.eval is self.train else DiffModes(self.eval).call(self.train).diff
+
 
 def capture_both(model: nn.Module, options: CaptureOptions) -> BothModes:
-    """Captures and names `model` in training and in evaluation mode, and compares the two.
+    """Captures and names `model` in training and in evaluation mode.
 
     A trace that never asked for a module's mode is the same in the other mode, so there is only one then.
 
@@ -80,7 +83,7 @@ def capture_one(model: nn.Module, mode: Literal["train", "eval"], options: Captu
     """Captures and names `model` in one mode, whose graph then stands in the place of both."""
     captured = capture_mode(model, mode == "train", options)
     record = capture_record(captured)
-    return BothModes(captured, captured, ModeDiff(), () if record is None else record.losses, ())
+    return BothModes(captured, captured, () if record is None else record.losses, ())
 
 
 def capture_mode(model: nn.Module, training: bool | None, options: CaptureOptions) -> fx.GraphModule:
@@ -102,10 +105,10 @@ def _capture_both(
     taken.add("train")
     record = capture_record(train)
     if record is not None and not record.mode_readers:
-        return BothModes(train, train, ModeDiff(), record.losses, ())
+        return BothModes(train, train, record.losses, ())
     eval_ = _capture(capture, model, False, leaves, options)
     readers, losses = (_of_both(train, eval_, what) for what in ("mode_readers", "losses"))
-    return BothModes(train, eval_, DiffModes(eval_).call(train).diff, losses, readers)
+    return BothModes(train, eval_, losses, readers)
 
 
 def names_of(graph_module: fx.GraphModule) -> list[str]:

@@ -11,7 +11,7 @@ from fxpasses.errors import ArgumentTypeError, ModeError
 from fxpasses.feature_extraction.selection import Selection
 from fxpasses.graph.lazy_graph_module import COMPILED, ForwardOnDemand, LazyGraphModule, forward_on_demand
 from fxpasses.graph.mode_flags import ModeFlags
-from fxpasses.graph.modules import attribute, copy_targets, targets
+from fxpasses.graph.modules import attribute, copy_targets
 from fxpasses.graph.reachable import make_reachable
 
 
@@ -158,21 +158,19 @@ def _other_mode(only: str) -> ModeError:
 
 
 def common_root(train: fx.GraphModule, eval: fx.GraphModule) -> nn.Module:  # noqa: A002 - the mode's name in torch
-    """Makes a module in which the targets of both graphs are found, for `DualGraphModule`.
+    """Makes `train` a module in which the targets of both graphs are found, for `DualGraphModule`, and returns it.
 
     Both modes call the constants that the forward makes by the same names. Where their values differ, the constant
     of `eval` gets another name there, and in its graph.
     """
     if train is eval:
         return train
-    for path in dict.fromkeys(targets(train.graph)):
+    for path in dict.fromkeys(str(node.target) for node in train.graph.find_nodes(op="get_attr")):
         ours, theirs = attribute(train, path), attribute(eval, path)
         if isinstance(ours, torch.Tensor) and isinstance(theirs, torch.Tensor) and not _is_same(ours, theirs):
             _rename(eval, path, f"{path}_of_eval", theirs)
-    root = nn.Module()
-    for graph_module in (train, eval):
-        copy_targets(graph_module, root, graph_module.graph)
-    return root
+    copy_targets(eval, train, eval.graph)
+    return train
 
 
 def _is_same(one: torch.Tensor, other: torch.Tensor) -> bool:

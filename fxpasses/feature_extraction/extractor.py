@@ -118,10 +118,11 @@ def create_feature_extractor(
             check_selection(selection, in_train, in_eval)
         else:
             check_selection_of_mode(selection, mode, in_train, lambda: _values_of_other_mode(model, mode, options))
+        diff = None if suppress_diff_warning else captured.diff
         train, eval_ = _extract(selection, captured)
-        if not suppress_diff_warning:
+        if diff:
             requested = {*names_of(train), *names_of(eval_)}
-            warn_of_differences(captured.diff.restricted_to(requested), "the requested values", stacklevel=2)
+            warn_of_differences(diff.restricted_to(requested), "the requested values", stacklevel=2)
         warn_of_losses([loss for part in (train, eval_) for loss in relevant_losses(part, captured.losses)])
         root = common_root(train, eval_)
         root.training = model.training if mode is None else mode == "train"

@@ -7,6 +7,12 @@ from typing import Any
 from torch import nn
 
 
+def has_own_train(module: nn.Module) -> bool:
+    """Whether a module does more, or something else, when its mode is set than to set its flag and its children's."""
+    own = module.__dict__
+    return type(module).train is not nn.Module.train or "train" in own or "training" not in own
+
+
 class ModeFlags:
     """The `training` flags below a module, found once for as long as no module is added, removed or replaced.
 
@@ -44,7 +50,7 @@ class ModeFlags:
             if module is None or module in seen:
                 continue
             seen.add(module)
-            if type(module).train is not nn.Module.train or "training" not in module.__dict__:
+            if has_own_train(module):
                 self._others.append(module)
                 continue
             self._flags.append(module.__dict__)

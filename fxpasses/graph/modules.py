@@ -80,6 +80,8 @@ def _install(path: str, places: dict[str, _Place | None]) -> None:
     elif name in source._buffers:
         persistent = name not in source._non_persistent_buffers_set
         destination.register_buffer(name, source._buffers[name], persistent=persistent)
+    elif name in source._parameters and not hasattr(destination, name):
+        destination._parameters[name] = source._parameters[name]
     elif hasattr(source, name):
         setattr(destination, name, getattr(source, name))
 
@@ -178,5 +180,9 @@ def _is_same(kept: dict[str, Any], entries: dict[str, Any]) -> bool:
 
 
 def _tensors(module: nn.Module) -> set[int]:
-    tree = ModuleTree.of(module)
-    return {id(tensor) for _, tensor in (*tree.parameters(), *tree.buffers())}
+    found: set[int] = set()
+    for each in ModuleTree.of(module).paths:
+        for owned in (each._parameters, each._buffers):
+            if owned:
+                found.update(map(id, owned.values()))
+    return found - {id(None)}

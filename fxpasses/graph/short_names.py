@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import operator
 import re
 
@@ -48,6 +49,7 @@ def _without_magic(name: str) -> str:
     return name[2:-2] if name.startswith("__") and name.endswith("__") else name
 
 
+@functools.lru_cache(maxsize=4096)
 def snake_case(name: str) -> str:
     """Returns `name` in lower case with underscores, as `fx.Graph` does with what it names nodes by.
 
@@ -58,6 +60,7 @@ def snake_case(name: str) -> str:
     return _CAMEL.sub(r"_\1", name).lower()
 
 
+@functools.lru_cache(maxsize=4096)
 def _identifier(text: str) -> str:
     name = _ILLEGAL.sub("_", text)
     return f"_{name}" if name[:1].isdigit() else name

@@ -104,7 +104,7 @@ class GraphState:
         graph_module: Whose state it is.
         graphs: Its own graph first, then those of the graph modules inside, by their path.
         held: The modules, parameters and buffers.
-        writes: What tells a write into each of them.
+        writes: What tells a write into each of the tensors among them.
 
     Example:
         >>> graph_module = fx.symbolic_trace(lambda x: x + 1)
@@ -129,7 +129,7 @@ class GraphState:
             path: GraphColumns.of(each.graph) for each, path in modules.items() if isinstance(each, fx.GraphModule)
         }
         held = _held_by(modules)
-        return cls(graph_module, graphs, held, list(map(_writes, held)))
+        return cls(graph_module, graphs, held, _writes_into(held))
 
     @property
     def columns(self) -> GraphColumns:
@@ -145,7 +145,7 @@ class GraphState:
             graphs.keys() == self.graphs.keys()
             and all(graphs[path] is columns.graph and columns.still_hold() for path, columns in self.graphs.items())
             and _identical(held, self.held)
-            and list(map(_writes, held)) == self.writes
+            and _writes_into(held) == self.writes
         )
 
     def holds_same_tensors(self, other: GraphState) -> bool:
@@ -162,8 +162,10 @@ def _held_by(modules: Iterable[nn.Module]) -> list[object]:
     held: list[object] = []
     for module in modules:
         held.append(module)
-        held.extend(module._parameters.values())
-        held.extend(module._buffers.values())
+        if module._parameters:
+            held.extend(module._parameters.values())
+        if module._buffers:
+            held.extend(module._buffers.values())
     return held
 
 
@@ -171,10 +173,16 @@ def _identical(first: list[object], second: list[object]) -> bool:
     return len(first) == len(second) and all(map(is_, first, second))
 
 
-def _writes(held: object) -> tuple[int, ...]:
-    if not isinstance(held, torch.Tensor):
-        return ()
+def _writes_into(held: Iterable[object]) -> list[tuple[int, ...]]:
+    tensors = [each for each in held if isinstance(each, torch.Tensor)]
     try:
-        return (held._version, held.data_ptr())
+        return [(tensor._version, tensor.data_ptr()) for tensor in tensors]
+    except RuntimeError:
+        return [_writes(tensor) for tensor in tensors]
+
+
+def _writes(tensor: torch.Tensor) -> tuple[int, ...]:
+    try:
+        return (tensor._version, tensor.data_ptr())
     except RuntimeError:  # an inference tensor has no counter, a fake one no memory
         return ()

@@ -190,8 +190,10 @@ def _reads_buffer(graph_module: fx.GraphModule, node: fx.Node) -> bool:
 
 
 def _uses_only(found: set[fx.Node], node: fx.Node) -> bool:
+    if node.op not in ("call_function", "call_method"):
+        return False
     inputs = node.all_input_nodes
-    return bool(inputs) and node.op in ("call_function", "call_method") and found.issuperset(inputs)
+    return bool(inputs) and found.issuperset(inputs)
 
 
 def _name_calls(graph_module: fx.GraphModule, taken: set[str]) -> bool:

@@ -57,8 +57,9 @@ def behaviour_of_functional(name: str, function: Callable[..., Any], args: Args,
 def _dropout(
     function: Callable[..., Any], args: Args, kwargs: Kwargs, first: frozenset[int | str], inplace: bool | None
 ) -> Behaviour:
+    # The rate first: where nothing is dropped, nobody has to know the mode.
     drops = (
-        _flag_of(function, "training", args, kwargs) is not False and _flag_of(function, "p", args, kwargs) is not False
+        _flag_of(function, "p", args, kwargs) is not False and _flag_of(function, "training", args, kwargs) is not False
     )
     writes = first if drops and inplace is not False else frozenset[int | str]()
     return Behaviour(writes=writes, returns=first, kind="tensor", random=drops)

@@ -33,7 +33,7 @@ from fxpasses.graph.effects.source.memory import (
     value_of_constant,
 )
 from fxpasses.graph.effects.source.syntax import definition_of
-from fxpasses.graph.effects.source.watched import ATTRIBUTE, Decisions, LookedAt, LookedUp, is_watched
+from fxpasses.graph.effects.source.watched import ATTRIBUTE, Decisions, LookedAt, LookedUp, WatchedValue
 
 _DEPTH = 40
 _STEPS = 40_000
@@ -74,7 +74,7 @@ class Arguments(NamedTuple):
 
     def visible(self) -> tuple[Sequence[object], Mapping[str, object]]:
         """Returns the arguments themselves, with `UNKNOWN` for what is not known."""
-        if any(map(is_watched, self.values)):
+        if WatchedValue in map(type, self.args) or WatchedValue in map(type, self.kwargs.values()):
             return LookedAt(self.args), LookedUp(self.kwargs)
         return [value.constant for value in self.args], {key: value.constant for key, value in self.kwargs.items()}
 

@@ -271,8 +271,18 @@ def merge(*possible: Names | None) -> Names | None:
     ways = [names for names in possible if names is not None]
     if len(ways) < 2:
         return ways[0] if ways else None
-    merged = dict.fromkeys(name for names in ways for name in names)
-    return {name: join([names[name] for names in ways if name in names]) for name in merged}
+    first, *others = ways
+    merged = {
+        name: value if all(names.get(name) is value for names in others) else _joined(ways, name)
+        for name, value in first.items()
+    }
+    for names in others:
+        merged.update({name: _joined(ways, name) for name in names if name not in merged})
+    return merged
+
+
+def _joined(ways: Sequence[Names], name: str) -> Value:
+    return join([names[name] for names in ways if name in names])
 
 
 def _is_text(index: ast.expr) -> bool:

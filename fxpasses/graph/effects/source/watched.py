@@ -168,14 +168,9 @@ def peek(value: Value) -> object:
     return known.constant if isinstance(known, Watched) else known
 
 
-def is_watched(value: Value) -> bool:
-    """Whether the constant of a value is watched."""
-    return isinstance(value[2], Watched)
-
-
 def decided(function: Callable[..., object], *operands: Value) -> object:
     """Returns what `function` makes of constants, and notes it if any of them is watched."""
-    known = tuple(operand[2] for operand in operands)
+    known = tuple([operand[2] for operand in operands])
     first = _first_watched(known)
     return function(*known) if first is None else first.decide(function, known)
 
@@ -200,7 +195,10 @@ def _watched_value(watched: Watched) -> Value:
 
 
 def _first_watched(known: tuple[object, ...]) -> Watched | None:
-    return next((each for each in known if isinstance(each, Watched)), None)
+    for each in known:
+        if isinstance(each, Watched):
+            return each
+    return None
 
 
 def _composed(function: Callable[..., object], operands: tuple[object, ...]) -> tuple[Compute, int]:
