@@ -4,7 +4,8 @@
     python benchmarks/coverage.py run --library timm --captures peer-torchvision peer-timm
     python benchmarks/coverage.py table
 
-`run` appends one line of JSON a model to the results and skips what is there; `table` writes the summary from them.
+`run` appends one line of JSON a model to the results and skips what is there; `table` writes coverage.md from them, and the
+summary into the README.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from coverage_table import table
+from coverage_table import LIBRARIES, summary_in, table
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "coverage.jsonl"
-LIBRARIES = ("torchvision", "timm", "transformers")
+README = HERE.parent / "README.md"
 
 
 def main() -> None:
@@ -34,7 +35,9 @@ def main() -> None:
     elif options.command == "run":
         _run(options)
     else:
-        (HERE / "coverage.md").write_text(table(_read(options.results)), encoding="utf-8")
+        rows = _read(options.results)
+        (HERE / "coverage.md").write_text(table(rows), encoding="utf-8")
+        README.write_text(summary_in(README.read_text(encoding="utf-8"), rows), encoding="utf-8")
 
 
 def _parser() -> argparse.ArgumentParser:
