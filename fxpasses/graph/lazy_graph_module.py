@@ -9,6 +9,7 @@ from typing import Any, ClassVar, TypeVar, cast
 
 from torch import fx, nn
 
+from fxpasses.graph.held_containers import held_containers
 from fxpasses.graph.modules import copy_targets
 from fxpasses.graph.reachable import make_reachable
 from fxpasses.graph.serialize import FlatGraph, copy_graph
@@ -96,7 +97,8 @@ class LazyGraphModule(fx.GraphModule):
         visible_class = type(self)
         self.__class__ = cast("Any", self._own_class())
         try:
-            super().recompile()
+            with held_containers(self._graph):
+                super().recompile()
         finally:
             self.__class__ = visible_class
 
