@@ -66,7 +66,9 @@ def capture_symbolic(
             raise capture_failure(model, error, tracer.stack_of(error)) from error
     if warn:
         warn_of_losses(tracer.losses.losses())
-    return graph_module_of(model, mode, tracer, graph)
+    graph_module = graph_module_of(model, mode, tracer, graph)
+    tracer.forget()
+    return graph_module
 
 
 def require_module(model: object) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, overload
 
 from torch import fx, nn
@@ -109,15 +109,10 @@ def create_feature_extractor(
         raise ArgumentTypeError(f"guards={guards!r}: guards are 'check' or 'off'.")
     examples = Examples(example_inputs, example_kwargs)
     options = CaptureOptions(tracer_kwargs, concrete_args, leaf_modules, names, capture, examples)
-    with shared_analyses(), without_collecting():
+    with without_collecting():
         captured = capture_both(model, options) if mode is None else capture_one(model, mode, options)
         cut = {True: GuardCutter(captured.train), False: GuardCutter(captured.eval)}
-        in_train = NamedValues(captured.train)
-        in_eval = in_train if captured.eval is captured.train else NamedValues(captured.eval)
-        if mode is None:
-            check_selection(selection, in_train, in_eval)
-        else:
-            check_selection_of_mode(selection, mode, in_train, lambda: _values_of_other_mode(model, mode, options))
+        _check_selection(selection, captured, lambda: _values_of_other_mode(model, mode, options), mode)
         diff = None if suppress_diff_warning else captured.diff
         train, eval_ = _extract(selection, captured)
         if diff:
@@ -140,7 +135,21 @@ def _check_mode(mode: str | None, return_nodes: ReturnNodes | None) -> None:
         raise ReturnNodesError(f"With mode={mode!r} there is one mode to return values in: name them by return_nodes.")
 
 
-def _values_of_other_mode(model: nn.Module, mode: str, options: CaptureOptions) -> NamedValues | None:
+def _check_selection(
+    selection: Selection,
+    captured: BothModes,
+    values_of_other_mode: Callable[[], NamedValues | None],
+    mode: Literal["train", "eval"] | None,
+) -> None:
+    in_train = NamedValues(captured.train)
+    if mode is not None:
+        check_selection_of_mode(selection, mode, in_train, values_of_other_mode)
+        return
+    in_eval = in_train if captured.eval is captured.train else NamedValues(captured.eval)
+    check_selection(selection, in_train, in_eval)
+
+
+def _values_of_other_mode(model: nn.Module, mode: str | None, options: CaptureOptions) -> NamedValues | None:
     try:
         return NamedValues(capture_mode(model, mode == "eval", options))
     except CaptureError:
@@ -152,8 +161,9 @@ def _extract(selection: Selection, captured: BothModes) -> tuple[fx.GraphModule,
     train, eval_ = captured.train, captured.eval
     if train is eval_ and selection.train != selection.eval:
         eval_ = with_own_graph(train)
-    result = _pipeline(selection.train)(train).graph_module
-    return result, result if eval_ is train else _pipeline(selection.eval)(eval_).graph_module
+    with shared_analyses():
+        result = _pipeline(selection.train)(train).graph_module
+        return result, result if eval_ is train else _pipeline(selection.eval)(eval_).graph_module
 
 
 def _pipeline(pairs: Pairs) -> PassManager:

@@ -119,7 +119,7 @@ def drop_unused(graph_module: fx.GraphModule) -> int:
     Returns:
         How many parameters and buffers went, counted once each.
     """
-    before = _tensors(graph_module)
+    removed = _tensors(graph_module)
     paths = dict.fromkeys(targets(graph_module.graph))
     wanted: dict[str, set[str]] = {"": set()}
     for path in paths:
@@ -130,7 +130,7 @@ def drop_unused(graph_module: fx.GraphModule) -> int:
         entries.clear()
         entries.update(kept)
     graph_module._non_persistent_buffers_set &= graph_module._buffers.keys()
-    return len(before - _tensors(graph_module))
+    return len(removed - _tensors(graph_module))
 
 
 def _want(path: str, wanted: dict[str, set[str]]) -> None:

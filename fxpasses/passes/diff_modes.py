@@ -139,6 +139,8 @@ def diff_graphs(train: fx.Graph, eval: fx.Graph) -> ModeDiff:  # noqa: A002 - th
     """
     names, others = node_keys(train), node_keys(eval)
     suspects = _suspects(names, others)
+    if not suspects and _is_aligned(names, others):
+        return ModeDiff()
     present, there = dict.fromkeys(names.values()), {name: place for place, name in enumerate(others.values())}
     common = [name for name in present if name in there]
     moved = [Change(common[index], "reordered") for index in _moved([there[name] for name in common])]
@@ -161,12 +163,21 @@ def diff_graphs(train: fx.Graph, eval: fx.Graph) -> ModeDiff:  # noqa: A002 - th
 
 def _suspects(names: Mapping[fx.Node, str], others: Mapping[fx.Node, str]) -> set[str]:
     """Returns the names of the nodes that may differ: most of two modes' graphs is alike, at a glance."""
+    alike = Alike(names, others)
+    if _is_aligned(names, others):
+        pairs = zip(names.items(), others, strict=True)
+        return {name for (node, name), other in pairs if not alike.nodes(node, other)}
     ours, theirs = ({name: node for node, name in each.items()} for each in (names, others))
     if len(ours) < len(names) or len(theirs) < len(others):
         return {*ours, *theirs}  # without a naming pass, one name may stand for several nodes
-    alike = Alike(names, others)
     suspects = {name for name, node in ours.items() if name not in theirs or not alike.nodes(node, theirs[name])}
     return suspects.union(name for name in theirs if name not in ours)
+
+
+def _is_aligned(names: Mapping[fx.Node, str], others: Mapping[fx.Node, str]) -> bool:
+    """Whether both graphs have the same names in the same order, each for one node."""
+    ours = list(names.values())
+    return ours == list(others.values()) and len(set(ours)) == len(ours)
 
 
 def diff_as_networkx(train: fx.Graph, eval: fx.Graph) -> nx.MultiDiGraph[str]:  # noqa: A002 - as above

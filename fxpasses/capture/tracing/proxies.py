@@ -53,7 +53,10 @@ class RecordingProxy(fx.Proxy):
     def __iter__(self) -> Iterator[fx.Proxy]:
         # `fx.Proxy` disassembles the whole calling function to find this one instruction.
         count = unpacked_into(sys._getframe(1))
-        return self.tracer.iter(self) if count is None else (self[index] for index in range(count))
+        if count is None:
+            return self.tracer.iter(self)
+        create = self.tracer.create_proxy
+        return (create("call_function", operator.getitem, (self, index), {}) for index in range(count))
 
     @classmethod
     def __torch_function__(

@@ -122,6 +122,13 @@ class CaptureTracer(FastTracer):
             for call in self._calls
         )
 
+    def forget(self) -> None:
+        """Lets go of what only a running trace needs; what refers to the tracer itself would wait for the collector."""
+        self._calls.clear()
+        self._tensor_paths.clear()
+        self.node_name_to_scope.clear()
+        self.tree = ModuleTree({}, {})
+
     def stands_aside(self) -> bool:
         """Whether what runs now is not the traced code: `torch.fx` makes every thread's module calls come here."""
         return threading.get_ident() != self._thread
