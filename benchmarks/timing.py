@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gc
 import math
+import signal
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
+from types import FrameType
 from typing import NamedTuple
 
 import torch
@@ -42,6 +44,30 @@ def process_seconds(function: Timed, calls: int = 1, collect: bool = True) -> fl
     for _ in range(calls):
         function()
     return (time.process_time() - began) / calls
+
+
+class _OutOfTimeError(BaseException):
+    """Ends what has run for long enough; no `except Exception` on the way holds it up."""
+
+
+def process_seconds_up_to(function: Timed, limit: float) -> float:
+    """Returns the process time of one call, or `limit` if it took that long and was stopped."""
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        raise _OutOfTimeError
+
+    gc.collect()
+    before = signal.signal(signal.SIGPROF, stop)
+    began = time.process_time()
+    try:
+        signal.setitimer(signal.ITIMER_PROF, limit)
+        function()
+        return time.process_time() - began
+    except _OutOfTimeError:
+        return limit
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
 
 
 def alternating(
