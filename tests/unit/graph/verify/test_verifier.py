@@ -14,6 +14,7 @@ from torchvision.models import densenet121, resnet18, swin_t
 
 from fxpasses.capture import capture_symbolic
 from fxpasses.errors import VerificationError
+from fxpasses.graph.lazy_graph_module import LazyGraphModule
 from fxpasses.graph.verify import problems, verify
 
 
@@ -364,3 +365,15 @@ def test_accepts_exported_programs() -> None:
     program = torch.export.export(resnet18(weights=None).eval(), (torch.ones(2, 3, 64, 64),))
     for graph_module in (program.graph_module, program.module(), program.run_decompositions().graph_module):
         verify(graph_module)
+
+
+def test_a_chain_of_thirty_thousand_nodes_is_verified_without_recursion() -> None:
+    graph = fx.Graph()
+    value = graph.placeholder("x")
+    for _ in range(30_000):
+        value = graph.call_function(torch.neg, (value,))
+    graph.output(value)
+    graph_module = LazyGraphModule(nn.Module(), graph)
+    verify(graph_module)
+    graph.output_node().prev.args = ()
+    assert {problem.node for problem in problems(graph_module)} == {graph.output_node().prev}
