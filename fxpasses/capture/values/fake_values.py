@@ -203,7 +203,8 @@ class FakeValues:
             kwargs = {**kwargs, "device": NO_DEVICE}
         if node.op in ("call_function", "call_module") and self._fake_mode is None:
             module = self._found(str(node.target)) if node.op == "call_module" else None
-            value = value_by_rule(node, module, args, kwargs)
+            with torch._C.DisableTorchFunction():  # each look at a size would go through the modes that are on
+                value = value_by_rule(node, module, args, kwargs)
             if value is not None:
                 return value
         if node.op == "call_function":
