@@ -48,6 +48,7 @@ _QUESTIONS: dict[Callable[..., Any], str] = {
     len: "len",
     operator.index: "int",
 }
+_PLAIN_TYPES = frozenset({int, str, type(None), bool, float, type(...)})
 _SOME_TENSOR = torch.empty(0, device="meta")
 
 
@@ -143,8 +144,13 @@ class ValueTracer(CaptureTracer):
         return ValueBufferProxy(node, self, tensor)
 
     def create_arg(self, a: Any) -> Any:
-        """Turns a Python value into an argument of a node."""
-        if type(a) is torch.dtype:
+        """Turns a Python value into an argument of a node; the usual kinds first."""
+        kind = type(a)
+        if kind in _PLAIN_TYPES:
+            return a
+        if kind is ValueProxy:
+            return a.node
+        if kind is torch.dtype:
             self.reads.uses_dtype(a)
             return a
         read_device = self.reads.node_of_device(a)
