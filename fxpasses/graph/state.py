@@ -138,12 +138,16 @@ class GraphState:
 
     def still_holds(self) -> bool:
         """Whether nothing changed since; False may also mean that something was set to an equal value."""
+        if self.graph_module.graph is not self.columns.graph or not self.columns.still_hold():
+            return False  # as after most passes that change something
         modules = ModuleTree.of(self.graph_module).paths
         graphs = {path: each.graph for each, path in modules.items() if isinstance(each, fx.GraphModule)}
         held = _held_by(modules)
         return (
             graphs.keys() == self.graphs.keys()
-            and all(graphs[path] is columns.graph and columns.still_hold() for path, columns in self.graphs.items())
+            and all(
+                graphs[path] is columns.graph and columns.still_hold() for path, columns in self.graphs.items() if path
+            )
             and _identical(held, self.held)
             and _writes_into(held) == self.writes
         )

@@ -282,10 +282,14 @@ class _Analysis:
         """Returns which written storages each module call reads because its module owns them."""
         found: dict[fx.Node, Storages] = {}
         for node in self._root.graph.nodes if written else ():
-            if node.op == "call_module":
+            if node.op == "call_module" and self._knows_of(self._module(str(node.target))):
                 own = self._table.resolve(self._state_of(self._callee(node))) & written
                 found.update({node: own} if own else {})
         return found
+
+    def _knows_of(self, module: nn.Module) -> bool:
+        """Whether anything that a module owns has a storage already; nothing else can have been written."""
+        return module in self._state or any(self._table.has(storage_key(tensor)) for tensor in _tensors(module))
 
 
 def _tensors(module: nn.Module) -> Iterable[torch.Tensor]:

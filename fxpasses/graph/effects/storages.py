@@ -43,6 +43,10 @@ class StorageTable:
             self._kept.append(thing)
         return self._of_tensor[key]
 
+    def has(self, key: object) -> bool:
+        """Whether there is a storage that stands for `key`."""
+        return key in self._of_tensor
+
     def union(self, sets: Iterable[Storages]) -> Storages:
         """Returns the storages of all `sets`; reuses a set where it is the only one."""
         distinct = {storages for storages in sets if storages}
