@@ -32,6 +32,7 @@ from fxpasses.capture.values.reads import AttributeReads
 from fxpasses.capture.values.shims import (
     RecordsRealReceivers,
     isinstance_of_value,
+    let_torch_look_up_its_functions,
     methods_that_take_sizes,
     shims,
     traced_namespaces,
@@ -88,6 +89,7 @@ class ValueTracer(CaptureTracer):
         self.values.constants = self.constants
         with ExitStack() as stack:
             stack.enter_context(one_capture_at_a_time())
+            let_torch_look_up_its_functions()
             for namespace, entries in shims(self):
                 stack.enter_context(replaced({0: namespace}, entries))
             namespaces = traced_namespaces(model)

@@ -19,6 +19,7 @@ import torch
 from torch import nn
 from torch.fx.node import map_aggregate
 from torch.overrides import TorchFunctionMode
+from torch.utils._device import _device_constructors
 
 from fxpasses.capture.values.proxies import ValueProxy
 
@@ -34,6 +35,12 @@ NEW_EVERY_TIME = frozenset({"empty", "empty_strided", "rand", "randint", "randn"
 
 SIZED_METHODS = ("expand", "new_empty", "new_ones", "new_zeros", "repeat", "reshape", "tile", "view")
 COMPILER_MARKS = ("mark_dynamic", "mark_static", "mark_static_address", "maybe_mark_dynamic")
+
+
+def let_torch_look_up_its_functions() -> None:
+    """Fills what torch remembers of its own functions, by name, before other functions have those names."""
+    _device_constructors()
+    torch.overrides.is_tensor_method_or_property(torch.relu)
 
 
 def shims(tracer: ValueTracer) -> list[tuple[dict[str, Any], dict[str, Callable[..., Any]]]]:

@@ -237,6 +237,22 @@ def test_a_decision_on_a_table_is_answered_from_a_constant():
     assert_same(model, captured, torch.randn(3, 6))
 
 
+def test_what_torch_remembers_of_its_functions_are_its_functions():
+    remembered = (torch.utils._device._device_constructors, torch.overrides._get_tensor_methods)
+    for cache in remembered:
+        cache.cache_clear()
+    capture_with_values(module(lambda self, x: x.view(x.shape[0], -1) + torch.rand(x.shape[0], 1)), torch.ones(2, 3))
+    with torch.device("meta"):
+        assert torch.rand(2).device.type == "meta"
+    assert torch.overrides.is_tensor_method_or_property(torch.Tensor.view)
+
+
+def test_a_decision_on_a_random_number_is_one_on_data():
+    torch.utils._device._device_constructors.cache_clear()
+    with pytest.raises(CaptureError, match=r"decides on data(?s:.*)torch\.rand"):
+        capture_with_values(module(lambda self, x: x if torch.rand([]) < 0.5 else -x), torch.ones(2))
+
+
 # Arguments
 
 
