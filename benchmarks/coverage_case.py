@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy
 import torch
-from coverage_models import Inputs, build, working_inputs
+from coverage_models import Inputs, build, candidates, working_inputs
 from torch import fx, nn
 from torch.utils import _pytree as pytree
 
 from fxpasses.capture.values.guards import GuardSet, guards_of
+from fxpasses.errors import FxpassesError
 from fxpasses.feature_extraction.captures import Examples, capture_by
 from fxpasses.graph.values import NamedValues
 from fxpasses.manager import PassManager
@@ -53,12 +54,40 @@ def measure(library: str, name: str, captures: list[str]) -> dict[str, Any]:
     return row
 
 
-def _peers_alone(library: str, name: str, peers: list[str]) -> dict[str, Any]:
+def reached(library: str, name: str, captures: list[str], instead: str) -> dict[str, Any]:
+    """Captures one model without weights, and compares nothing; `instead` says why."""
+    warnings.simplefilter("ignore")
+    model = _without_weights(library, name)
+    modes = ("eval", "train")
+    return {mode: {each: _reached(model, library, name, mode, each, instead) for each in captures} for mode in modes}
+
+
+def _reached(model: nn.Module, library: str, name: str, mode: str, capture: str, instead: str) -> dict[str, Any]:
+    failure: dict[str, Any] = {"cause": instead}
+    for make in candidates(library, name, model):
+        with torch.device(next(model.parameters()).device):
+            inputs = make(2)
+        began = time.perf_counter()
+        try:
+            found = capture_by(capture, model, mode == "train", Examples(inputs.args, inputs.kwargs))
+        except FxpassesError as error:
+            failure = {"cause": _cause(error)}
+            continue
+        seconds = round(time.perf_counter() - began, 3)
+        return {"seconds": seconds, "nodes": len(found.graph.nodes), "output": [instead] * 2, "features": [instead] * 2}
+    return failure
+
+
+def _without_weights(library: str, name: str) -> nn.Module:
     try:
         with torch.device("meta"):
-            model = build(library, name)
+            return build(library, name)
     except (NotImplementedError, RuntimeError):  # it looks at its weights while it is made
-        model = build(library, name)
+        return build(library, name)
+
+
+def _peers_alone(library: str, name: str, peers: list[str]) -> dict[str, Any]:
+    model = _without_weights(library, name)
     return {mode: {peer: PEERS[peer](model.train(mode == "train")) for peer in peers} for mode in ("eval", "train")}
 
 

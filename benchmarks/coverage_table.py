@@ -39,7 +39,7 @@ def table(rows: list[dict[str, Any]]) -> str:
         [
             _INTRODUCTION,
             summary(rows),
-            '\n## Models that `capture="auto"` does not take\n\nWith example inputs, in that mode; the cause is that of tracing with values.\n\n',
+            '\n## Models that `capture="auto"` does not take\n\nWith example inputs, in that mode; the cause is that of tracing with values. Where detectors are given targets too, they decide on data:\ntheir `transform` draws the size of an image. `mode="eval"` makes an extractor of the mode that works.\n\n',
             *_refused(rows),
             "\n## Each capture\n\n",
             _HEAD,
@@ -166,7 +166,8 @@ def _measured(captured: list[dict[str, Any]]) -> list[str]:
     if not any("output" in row for row in captured):
         return [""] * 4
     both = [row["same_names"] for row in captured if "same_names" in row]
-    share = sum(row["nameable"] for row in captured) / len(captured)
+    compared = [row["nameable"] for row in captured if "nameable" in row]
+    share = sum(compared) / len(compared)
     return [
         *(_equal(captured, what) for what in ("output", "features")),
         f"{share:.3f}",
