@@ -85,7 +85,7 @@ COLLAPSED: dict[str, Bug] = {
         "test_collapse_laws.py::test_collapsing_changes_no_value_outside",
     ),
     "an_element_is_the_whole": Bug(
-        CALLS, "new = self._part(node, route, old)", "new = node",
+        CALLS, "new = self._part(node, route, users)", "new = node",
         "test_collapse_laws.py::test_collapsing_changes_no_value_outside",
     ),
     "the_module_is_a_copy": Bug(
@@ -104,7 +104,7 @@ COLLAPSED: dict[str, Bug] = {
         "test_collapse_laws.py::test_collapsing_changes_no_value_outside",
     ),
     "who_used_the_input_uses_it_still": Bug(
-        CALLS, "if self._position.get(user, -1) >= start]", "if False]",
+        CALLS, "if self._position.get(user, -1) >= start and user not in self._collapsed]", "if False]",
         "test_collapse_laws.py::test_collapsing_is_tracing_with_the_leaves",
     ),
 }  # fmt: skip
