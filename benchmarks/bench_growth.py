@@ -27,6 +27,9 @@ SIZES = (1_000, 3_000, 10_000, 30_000, 100_000)
 AT_A_TIME = 30_000
 """Graphs of fewer nodes are measured together with others, of as many nodes in all."""
 
+CONTROL = "a look at each node, for comparison"
+"""What no stage of ours can be faster than: how its cost grows is the machine's doing."""
+
 Stage = Callable[[fx.GraphModule, fx.GraphModule, str], object]
 """Runs on a named graph that is its own, beside one that it may only read; the last argument names a late value."""
 
@@ -51,8 +54,8 @@ def row(stage: str, sizes: Sequence[int], seconds: Sequence[float]) -> Row:
 def stage_costs(nodes: int, rounds: int = 3) -> dict[str, float]:
     """Returns the shortest process time of each stage on a chain of this size.
 
-    Several chains take turns, unless one fills the caches alone. Python's garbage collector is off, as it is while an extractor is made: what it takes depends on all that the
-    process holds.
+    Several chains take turns, unless one fills the caches alone. Python's garbage collector is off, as it is while an
+    extractor is made: what it takes depends on all that the process holds.
     """
     with without_collecting():
         return _stage_costs(nodes, rounds)
@@ -80,7 +83,7 @@ def _best(stage: Stage, sources: Sequence[fx.GraphModule], name: str, rounds: in
 
 
 STAGES: dict[str, Stage] = {
-    "a look at each node, for comparison": lambda own, _, __: [node.meta.get("custom") for node in own.graph.nodes],
+    CONTROL: lambda own, _, __: [node.meta.get("custom") for node in own.graph.nodes],
     "collapse": lambda own, _, __: CollapseLeaves([workloads.Step]).call(own),
     "diff": lambda own, other, _: DiffModes(other).call(own),
     "effects": lambda own, _, __: analyze_effects(own),
