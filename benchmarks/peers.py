@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from typing import Any
+from unittest import mock
 
 from torch import fx, nn
 from torchvision.models import feature_extraction as torchvision_extraction
@@ -13,6 +16,28 @@ from torchvision.models import feature_extraction as torchvision_extraction
 def torchvision_extractor(model: nn.Module, names: list[str]) -> Any:
     """Makes torchvision's extractor; what it says about differences between the modes is not wanted here."""
     return torchvision_extraction.create_feature_extractor(model, names, suppress_diff_warning=True)
+
+
+@contextmanager
+def quick_torchvision_names() -> Generator[None]:
+    """Lets torchvision count names in a dict instead of searching all earlier ones for each.
+
+    It gives the same names to models like the chains here and keeps the same objects, but tens of thousands of nodes take
+    seconds, not the better part of an hour. For measuring memory, never time.
+    """
+    counts: dict[tuple[int, str], int] = {}
+
+    def get_node_qualname(tracer: Any, module_qualname: str, node: fx.Node) -> str:
+        name = module_qualname
+        if node.op != "call_module":
+            name = f"{name}.{node}" if name else str(node)
+        name = re.sub(r"(?<=.)_[0-9]+$", "", name)
+        seen = counts.get((id(tracer), name), -1) + 1
+        counts[id(tracer), name] = seen
+        return f"{name}_{seen}" if seen else name
+
+    with mock.patch.object(torchvision_extraction.NodePathTracer, "_get_node_qualname", get_node_qualname):
+        yield
 
 
 def torchvision_names(model: nn.Module) -> tuple[list[str], list[str]]:
