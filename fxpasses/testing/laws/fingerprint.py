@@ -11,41 +11,48 @@ from torch import fx, nn
 from torch.utils import _pytree as pytree
 
 
-def program_of(graph_module: fx.GraphModule) -> list[str]:
+def program_of(graph_module: fx.GraphModule, *, own_names: bool = True) -> list[str]:
     """The graph, node by node, with everything that decides what it computes but the values of its tensors.
+
+    Args:
+        graph_module: The graph, and those of the graph modules in it.
+        own_names: Whether nodes go by their own names; otherwise by their places, as names decide nothing.
 
     Example:
         >>> program_of(fx.symbolic_trace(lambda x: x + 1))[1]
         'add = call_function add(%x, 1) None'
+        >>> program_of(fx.symbolic_trace(lambda x: x + 1), own_names=False)[1]
+        '1 = call_function add(%0, 1) None'
     """
     lines: list[str] = []
     for path, owner in graph_module.named_modules():
         if isinstance(owner, fx.GraphModule):
-            lines += [f"{path}: {_line(node)}" if path else _line(node) for node in owner.graph.nodes]
+            called = {node: node.name if own_names else str(place) for place, node in enumerate(owner.graph.nodes)}
+            lines += [f"{path}: {_line(node, called)}" if path else _line(node, called) for node in called]
     return lines
 
 
-def _line(node: fx.Node) -> str:
-    arguments = [_spell(argument) for argument in node.args]
-    arguments += [f"{name}={_spell(value)}" for name, value in node.kwargs.items()]
-    return f"{node.name} = {node.op} {_target(node.target)}({', '.join(arguments)}) {node.type}"
+def _line(node: fx.Node, called: Mapping[fx.Node, str]) -> str:
+    arguments = [_spell(argument, called) for argument in node.args]
+    arguments += [f"{name}={_spell(value, called)}" for name, value in node.kwargs.items()]
+    return f"{called[node]} = {node.op} {_target(node.target)}({', '.join(arguments)}) {node.type}"
 
 
 def _target(target: Any) -> str:
     return target if isinstance(target, str) else getattr(target, "__name__", type(target).__name__)
 
 
-def _spell(value: Any) -> str:
+def _spell(value: Any, called: Mapping[fx.Node, str]) -> str:
     if isinstance(value, fx.Node):
-        return f"%{value.name}"
+        return f"%{called.get(value, value.name)}"
     if isinstance(value, torch.Tensor):
         return _digest(value)
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{key!r}: {_spell(item)}" for key, item in value.items()) + "}"
+        return "{" + ", ".join(f"{key!r}: {_spell(item, called)}" for key, item in value.items()) + "}"
     if isinstance(value, (list, tuple)):
-        return f"{type(value).__name__[-5:]}[{', '.join(map(_spell, value))}]"
+        return f"{type(value).__name__[-5:]}[{', '.join(_spell(item, called) for item in value)}]"
     if isinstance(value, slice):
-        return f"slice({_spell(value.start)}, {_spell(value.stop)}, {_spell(value.step)})"
+        return f"slice({', '.join(_spell(part, called) for part in (value.start, value.stop, value.step))})"
     return repr(value)
 
 

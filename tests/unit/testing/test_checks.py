@@ -224,3 +224,13 @@ def test_of_all_state_that_differs_the_first_is_named() -> None:
     assert len(traced.graph.find_nodes(op="call_method", target="add_")) == 8
     with pytest.raises(fxt.EquivalentViolation, match="after the run, 'count_0' differs"):
         fxt.check_pass(drop_writes, traced, (torch.ones(2),), laws=[fxt.Equivalent()])
+
+
+def test_a_name_that_a_pass_chose_need_not_survive_a_pickle_which_is_a_new_trace() -> None:
+    def copy_what_relu_returns(graph_module: fx.GraphModule) -> None:
+        for node in graph_module.graph.find_nodes(op="call_function", target=torch.relu):
+            with graph_module.graph.inserting_after(node):
+                copied = graph_module.graph.create_node("call_method", "clone", (node,), name="kept")
+            node.replace_all_uses_with(copied, delete_user_cb=lambda user, copied=copied: user is not copied)
+
+    fxt.check_pass(copy_what_relu_returns, CASE, laws=[fxt.SurvivesCopying()])
