@@ -86,6 +86,8 @@ def unpacked_into(frame: FrameType) -> int | None:
         []
     """
     code, position = frame.f_code.co_code, frame.f_lasti
+    while code[position] == _EXTENDED_ARG:  # Python 3.10 stands at the first of them while it runs the instruction
+        position += 2
     if code[position] != _UNPACK_SEQUENCE:
         return None
     count, unit = code[position + 1], 256
