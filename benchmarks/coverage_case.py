@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy
 import torch
-from coverage_models import Inputs, build, candidates, working_inputs
+from coverage_models import Inputs, build, build_without_weights, candidates, working_inputs
 from torch import fx, nn
 from torch.utils import _pytree as pytree
 
@@ -57,7 +57,7 @@ def measure(library: str, name: str, captures: list[str]) -> dict[str, Any]:
 def reached(library: str, name: str, captures: list[str], instead: str) -> dict[str, Any]:
     """Captures one model without weights, and compares nothing; `instead` says why."""
     warnings.simplefilter("ignore")
-    model = _without_weights(library, name)
+    model = build_without_weights(library, name)
     modes = ("eval", "train")
     return {mode: {each: _reached(model, library, name, mode, each, instead) for each in captures} for mode in modes}
 
@@ -78,16 +78,8 @@ def _reached(model: nn.Module, library: str, name: str, mode: str, capture: str,
     return failure
 
 
-def _without_weights(library: str, name: str) -> nn.Module:
-    try:
-        with torch.device("meta"):
-            return build(library, name)
-    except (NotImplementedError, RuntimeError):  # it looks at its weights while it is made
-        return build(library, name)
-
-
 def _peers_alone(library: str, name: str, peers: list[str]) -> dict[str, Any]:
-    model = _without_weights(library, name)
+    model = build_without_weights(library, name)
     return {mode: {peer: PEERS[peer](model.train(mode == "train")) for peer in peers} for mode in ("eval", "train")}
 
 

@@ -57,6 +57,15 @@ def build(library: str, name: str) -> nn.Module:
     return torchvision.models.get_model(name, **options)
 
 
+def build_without_weights(library: str, name: str) -> nn.Module:
+    """Makes a model whose tensors hold no data, or with random weights if it looks at them while it is made."""
+    try:
+        with torch.device("meta"):
+            return build(library, name)
+    except (NotImplementedError, RuntimeError):
+        return build(library, name)
+
+
 def detection_options(name: str) -> dict[str, Any]:
     """Returns the options with which a detector finds something with random weights, in images that it keeps small."""
     part = "box_" if "rcnn" in name else ""

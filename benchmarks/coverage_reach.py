@@ -15,7 +15,7 @@ import warnings
 from typing import Any
 
 import torch
-from coverage_models import build, candidates, model_names
+from coverage_models import build_without_weights, candidates, model_names
 from torch import nn
 
 from fxpasses.errors import FxpassesError
@@ -33,7 +33,7 @@ def main() -> None:
     names = model_names(options.library)
     seconds: dict[tuple[str, str], list[float]] = {}
     for name in names:
-        model = _without_weights(options.library, name)
+        model = build_without_weights(options.library, name)
         for capture in options.captures:
             for mode in ("eval", "train"):
                 found = _captured(options.library, name, model, capture, mode)
@@ -46,14 +46,6 @@ def main() -> None:
             f"{options.library}, {capture}, {mode}: {len(found)} of {len(names)} models; "
             f"median {statistics.median(found):.3f} s, longest {max(found):.1f} s"
         )
-
-
-def _without_weights(library: str, name: str) -> nn.Module:
-    try:
-        with torch.device("meta"):
-            return build(library, name)
-    except (NotImplementedError, RuntimeError):  # it looks at its weights while it is made
-        return build(library, name)
 
 
 def _captured(library: str, name: str, model: nn.Module, capture: Any, mode: str) -> float | str:

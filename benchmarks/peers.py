@@ -25,15 +25,14 @@ def quick_torchvision_names() -> Generator[None]:
     It gives the same names to models like the chains here and keeps the same objects, but tens of thousands of nodes take
     seconds, not the better part of an hour. For measuring memory, never time.
     """
-    counts: dict[tuple[int, str], int] = {}
 
     def get_node_qualname(tracer: Any, module_qualname: str, node: fx.Node) -> str:
         name = module_qualname
         if node.op != "call_module":
             name = f"{name}.{node}" if name else str(node)
         name = re.sub(r"(?<=.)_[0-9]+$", "", name)
-        seen = counts.get((id(tracer), name), -1) + 1
-        counts[id(tracer), name] = seen
+        counts = vars(tracer).setdefault("_counts_of_names", {})
+        seen = counts[name] = counts.get(name, -1) + 1
         return f"{name}_{seen}" if seen else name
 
     with mock.patch.object(torchvision_extraction.NodePathTracer, "_get_node_qualname", get_node_qualname):

@@ -25,7 +25,7 @@ def capture_failure(model: nn.Module, error: Exception, stack: Sequence[tuple[st
     place = f"module {path!r} ({name})" if path else f"the model's own forward ({name})"
     return CaptureError(
         f"{type(model).__name__} cannot be traced symbolically: {place}, {source_line(error)}\n"
-        f"  {type(error).__name__}: {_first_line(error)}\n" + _ways_out(name, bool(path))
+        f"  {type(error).__name__}: {first_line(error)}\n" + _ways_out(name, bool(path))
     )
 
 
@@ -37,8 +37,14 @@ def source_line(error: Exception) -> str:
     return f'file "{frame.filename}", line {frame.lineno}, in {frame.name}: {frame.line}'
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [""])[0]
+def first_line(error: Exception) -> str:
+    r"""Returns the first line in which an exception says something; its class if it says nothing.
+
+    Example:
+        >>> first_line(ValueError("\nno such size\nat all")), first_line(AssertionError())
+        ('no such size', 'AssertionError')
+    """
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 def _ways_out(name: str, has_parent: bool) -> str:

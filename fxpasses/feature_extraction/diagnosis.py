@@ -90,7 +90,7 @@ class Diagnosis:
     def only_mode(self) -> str | None:
         """Returns the mode that some capture takes, if no capture takes both modes."""
         taken = [(trial.capture, trial.mode) for trial in self.trials if trial.failure is None]
-        both = any((capture, mode) for capture, mode in taken if mode == "eval" and (capture, "train") in taken)
+        both = any((capture, "train") in taken and (capture, "eval") in taken for capture, _ in taken)
         return None if both or not taken else taken[0][1]
 
     def __str__(self) -> str:

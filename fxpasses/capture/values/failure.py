@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import fx, nn
 
-from fxpasses.capture.failure import source_line
+from fxpasses.capture.failure import first_line, source_line
 from fxpasses.capture.values.decisions import NOWHERE, Place
 from fxpasses.errors import CaptureError
 
@@ -35,7 +34,7 @@ def example_failure(node: fx.Node, places: Mapping[fx.Node, Place], error: Excep
     path = stack[-1][0] if stack else ""
     return CaptureError(
         f"The example inputs do not fit: {node.name!r} {_inside(path)}, {_line(places.get(node, NOWHERE))}\n"
-        f"  {type(error).__name__}: {_first_line(error)}\n"
+        f"  {type(error).__name__}: {first_line(error)}\n"
         "Check that the model itself runs on them: model(*example_inputs, **example_kwargs)."
     )
 
@@ -52,7 +51,7 @@ def value_failure(model: nn.Module, error: Exception, stack: Sequence[tuple[str,
     name = getattr(kind, "__name__", str(kind))
     return CaptureError(
         f"{type(model).__name__} cannot be traced with values: {_inside(path)} ({name}), {source_line(error)}\n"
-        f"  {type(error).__name__}: {_first_line(error)}\n"
+        f"  {type(error).__name__}: {first_line(error)}\n"
         "Ways out:\n"
         f"  - leaf_modules=({name},) keeps that module whole: one node, nothing inside it to extract\n"
         "  - capture='export' goes through torch.export"
@@ -67,11 +66,6 @@ def _line(place: Place) -> str:
     return (
         f'file "{place.file}", line {place.line}: {place.source}' if place.file else "at no line of the model's source"
     )
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else "".join(traceback.format_exception_only(error)).strip()
 
 
 def _described(value: Any) -> str:

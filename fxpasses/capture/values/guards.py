@@ -10,6 +10,7 @@ import torch
 from torch import fx
 from torch.utils import _pytree as pytree
 
+from fxpasses.capture.failure import first_line
 from fxpasses.capture.values.decisions import Decision, Place
 from fxpasses.capture.values.expressions import COMPARISONS, expression
 from fxpasses.capture.values.guard_program import GuardProgram
@@ -127,7 +128,7 @@ class GuardSet:
             return None
         return GuardError(
             f"{_sizes(self.arguments, values)} does not fit the model: at {found.name!r} "
-            f"{type(found.error).__name__}: {_first_line(found.error)}. Pass inputs of a size that the model takes."
+            f"{type(found.error).__name__}: {first_line(found.error).rstrip('.')}. Pass inputs of a size that the model takes."
         )
 
     @classmethod
@@ -272,10 +273,6 @@ def _form(value: Any, with_sizes: bool) -> Any:
     if hasattr(value, "__dataclass_fields__"):
         return (type(value), *[(key, _form(each, with_sizes)) for key, each in vars(value).items()])
     return (type(value), value)
-
-
-def _first_line(error: Exception) -> str:
-    return next((line.strip().rstrip(".") for line in str(error).splitlines() if line.strip()), "without a message")
 
 
 def _shape(sizes: Sequence[int | None]) -> str:

@@ -19,7 +19,6 @@ from fxpasses.graph.modules import attribute
 UNKNOWN_DATA = ("DataDependentOutputException", "DynamicOutputShapeException", "GuardOnDataDependentSymNode")
 """What torch raises where a value without data would have to answer for data."""
 
-
 _WRITES: frozenset[Any] = frozenset({*PLAIN_OPERATOR, operator.setitem, operator.delitem})
 
 

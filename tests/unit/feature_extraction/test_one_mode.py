@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from functools import partial
 from typing import Any
 
 import pytest
@@ -69,7 +70,7 @@ def test_the_other_mode_is_an_error_also_of_copies(mode: Any) -> None:
     training = mode == "train"
     for extractor in copies(create_feature_extractor(model, ["1"], mode=mode)):
         assert extractor.train(training) is extractor
-        for switch in (lambda: extractor.train(not training), lambda: setattr(extractor, "training", not training)):  # noqa: B023 - called at once
+        for switch in (partial(extractor.train, not training), partial(setattr, extractor, "training", not training)):
             with pytest.raises(
                 ModeError, match=rf"made with mode='{mode}'(?s:.*)create_feature_extractor\(model, return_nodes\)"
             ):
