@@ -50,13 +50,13 @@ _MODES = ("train", "eval")
 _OUTPUTS = ("tensor", "tuple", "dict")
 # One draw a statement: its first byte says whether the list ends here, and nothing is simpler than that it does.
 _statement = st.binary(min_size=1 + STATEMENT, max_size=1 + STATEMENT)
-_ENDS_BELOW = 32
+_ENDS_BELOW = 40
 _inputs = st.lists(st.binary(min_size=INPUT, max_size=INPUT), max_size=3)
 _outputs = st.lists(st.binary(min_size=OUTPUT, max_size=OUTPUT), max_size=3)
 # A model has every feature, or a random part of them: some bugs hide behind features that are always on.
 _swarm = st.one_of(st.just(0), st.integers(0, LARGEST_MASK))
-# A long list is drawn rarely, and a short one can shrink to nothing: a model is several short lists, and sometimes many.
-_parts = st.sampled_from((3, 3, 3, 3, 10))
+# A long list is drawn rarely, and a short one can shrink to nothing: a model is several short lists, and seldom many.
+_parts = st.sampled_from((*[3] * 6, 10))
 
 
 class _Written(NamedTuple):

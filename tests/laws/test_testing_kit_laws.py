@@ -144,7 +144,7 @@ def test_hypothesis_draws_every_feature_often_enough_and_models_of_many_sizes() 
     def draw(graph_module: fx.GraphModule, case: None) -> None:
         sizes.append(sum(node.op.startswith("call") for node in graph_module.graph.nodes))
 
-    @settings(SLOW, max_examples=400)
+    @settings(SLOW, max_examples=1000)
     @given(case=fxst.cases())
     def draw_cases(case: Case) -> None:
         counts.update(case.features)
@@ -152,7 +152,7 @@ def test_hypothesis_draws_every_feature_often_enough_and_models_of_many_sizes() 
     draw()
     draw_cases()
     sizes.sort()
-    assert [feature for feature in FEATURES if counts[feature] < 20] == []
+    assert [feature for feature in FEATURES if counts[feature] < 50] == []
     assert 10 <= sizes[len(sizes) // 2] <= 20
     assert sizes[len(sizes) * 95 // 100] >= 40
 

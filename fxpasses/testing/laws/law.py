@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import operator
 import re
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -50,6 +52,7 @@ def transform(pass_: PassLike, graph_module: fx.GraphModule) -> Transformed:
         >>> changed.modified
         False
     """
+    compiled_from = _nodes_of(graph_module)
     result = pass_(graph_module)
     modified = None
     if isinstance(result, tuple) and len(result) == 2:  # pyright: ignore[reportUnknownArgumentType] - any pair
@@ -65,8 +68,21 @@ def transform(pass_: PassLike, graph_module: fx.GraphModule) -> Transformed:
             f"a pass returns a PassResult, a GraphModule, a Graph, a bool or None, and {name_of(pass_)} returned "
             f"a {type(result).__name__}"
         )
-    result.recompile()
+    if result is not graph_module or not _are_same(_nodes_of(result), compiled_from):
+        result.recompile()
     return Transformed(graph_module, result, modified)
+
+
+def _nodes_of(graph_module: fx.GraphModule) -> list[Any]:
+    """All that code is generated from."""
+    graph = graph_module.graph
+    parts = ((node, node.op, node.target, node.args, node.kwargs, node.name, node.type) for node in graph.nodes)
+    return [graph, graph._codegen, *itertools.chain.from_iterable(parts)]  # pyright: ignore[reportPrivateUsage] - torch has no other way to it
+
+
+def _are_same(parts: list[Any], others: list[Any]) -> bool:
+    """Whether two lists hold the very same objects: equal ones, such as 1 and True, are written differently."""
+    return len(parts) == len(others) and all(map(operator.is_, parts, others))
 
 
 def name_of(pass_: PassLike) -> str:

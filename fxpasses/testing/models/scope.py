@@ -187,7 +187,9 @@ class Scope:
         """Widen what is known about every value, in any open block, that shares memory with a written one."""
         for scope in self.story.scopes():
             scope.written |= target.roots
-            scope.values = [_widened(value, kind) if value.roots & target.roots else value for value in scope.values]
+            for index, value in enumerate(scope.values):
+                if not value.roots.isdisjoint(target.roots):
+                    scope.values[index] = _widened(value, kind)
 
     def add_child(self, constructor: Constructor, byte: int, plain: str) -> str:
         """Give the block a child module; returns its name."""
@@ -278,6 +280,8 @@ def _with_gradient(types: Types) -> Types:
 def _widened(value: Value, kind: TensorType) -> Value:
     low, high = min(value.type.low, kind.low), max(value.type.high, kind.high)
     gradient = value.type.is_float and (value.type.gradient or kind.gradient)
+    if (low, high, gradient) == (value.type.low, value.type.high, value.type.gradient):
+        return value
     return value._replace(type=value.type._replace(low=low, high=high, gradient=gradient))
 
 

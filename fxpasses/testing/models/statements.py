@@ -233,7 +233,7 @@ KINDS = [
     Kind(6, "tied", members.tie),
     Kind(9, "alias", members.call_by_alias),
     Kind(7, "leaf_reuse", members.call_leaf_again),
-    Kind(20, "block_reuse", members.call_block_again),
+    Kind(30, "block_reuse", members.call_block_again),
     Kind(6, "inplace_method", writes.by_method),
     Kind(6, "inplace_function", writes.by_function),
     Kind(9, "inplace_flag", writes.by_flag),

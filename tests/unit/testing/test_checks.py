@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import operator
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from fxpasses.manager import PassResult
 from fxpasses.testing.laws.law import transform
 from fxpasses.testing.models.sample import sample_case
 from fxpasses.testing.repro import Folder
+from fxpasses.testing.subject import deep_copy
 
 CASE = fxt.Case("""
 import torch
@@ -182,9 +184,33 @@ def test_each_law_has_its_own_error() -> None:
 
 
 def test_a_case_with_many_lines_is_shortened_in_the_message() -> None:
-    case = next(case for case in map(sample_case, range(99)) if case.source.count("\n") > 90)
+    case = next(case for case in map(sample_case, itertools.count()) if case.source.count("\n") > 90)
     with pytest.raises(fxt.TotalViolation, match="more lines; see the script"):
         fxt.check_pass(lambda gm: 3, case)
+
+
+def test_what_a_pass_changes_without_compiling_it_is_compiled() -> None:
+    def say_true_for_one(graph_module: fx.GraphModule) -> bool:
+        for node in graph_module.graph.find_nodes(op="call_function", target=operator.add):
+            node.args = (node.args[0], True)
+        return False
+
+    transformed = transform(say_true_for_one, fx.symbolic_trace(lambda x: x + 1))
+    assert "x + True" in transformed.graph_module.code
+
+
+def test_a_deep_copy_shares_no_dict_with_its_original() -> None:
+    original = fx.symbolic_trace(nn.Sequential(nn.ReLU()))
+    copied = deep_copy(original)
+    copied.get_submodule("0").register_forward_hook(lambda module, args, output: output + 1)
+    copied.register_buffer("more", torch.ones(1))
+    assert torch.equal(original(torch.ones(1)), torch.ones(1))
+    assert list(original.buffers()) == []
+    dicts = [
+        {id(value) for each in module.modules() for value in vars(each).values() if isinstance(value, dict)}
+        for module in (original, copied)
+    ]
+    assert dicts[0].isdisjoint(dicts[1])
 
 
 def test_tolerances_and_modes_of_equivalence() -> None:
