@@ -12,18 +12,20 @@ from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
 from fxpasses.capture.export.arguments import DynamicSizes, dynamic_sizes, example_arguments, free_sizes
+from fxpasses.capture.export.call_keys import own_keys
 from fxpasses.capture.export.calls import exported_calls, own_stack
 from fxpasses.capture.export.graph import plain_graph
 from fxpasses.capture.export.output import OutputForm, plain_output, plain_paths, watched_calls
 from fxpasses.capture.export.regions import inline_regions
 from fxpasses.capture.modes import left_as_it_was
 from fxpasses.capture.signature import Argument
-from fxpasses.capture.symbolic import module_aliases, require_module
+from fxpasses.capture.symbolic import require_module
 from fxpasses.capture.values.guards import GuardSet, set_guards, structure_guards
 from fxpasses.errors import ArgumentTypeError, CaptureError
 from fxpasses.graph.calls import CaptureRecord
 from fxpasses.graph.lazy_graph_module import LazyGraphModule
 from fxpasses.graph.meta import set_capture_record
+from fxpasses.graph.module_tree import ModuleTree
 from fxpasses.graph.modules import attribute
 from fxpasses.graph.regions import module_calls
 
@@ -101,7 +103,8 @@ def capture_program(
 
 def _exported(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], sizes: DynamicSizes) -> ExportedProgram:
     """Exports with as many of the modules' signatures, and with as many free sizes, as `torch.export` lets through."""
-    paths = tuple(path for path, _ in model.named_modules() if path)
+    tree = ModuleTree.of(model)
+    paths = tuple(path for path in (*tree.paths.values(), *tree.aliases) if path)
     failures: list[Exception] = []
 
     def attempt(dynamic: DynamicSizes, preserved: tuple[str, ...]) -> ExportedProgram | None:
@@ -120,7 +123,7 @@ def _exported(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], s
         with watched_calls(model) as seen:
             program = attempt(dynamic, ())
         if program is not None:
-            plain = plain_paths(paths, seen)
+            plain = plain_paths(paths, seen, tree.aliases)
             return (attempt(dynamic, plain) if 0 < len(plain) < len(paths) else None) or program
     raise _failure(model, failures[0])
 
@@ -142,19 +145,20 @@ def _graph_module(
     root = unlifted if model is None else model
     inlined = inline_regions(unlifted)
     arguments = _arguments(program)
-    graph, nodes = plain_graph(unlifted, arguments, form)
+    aliases = {} if model is None else ModuleTree.of(model).aliases
+    graph, nodes = plain_graph(unlifted, arguments, form, aliases)
     nodes |= _inputs_by_name(program, unlifted, nodes)
     nodes |= {name: nodes[node.name] for name, node in inlined.values.items() if node.name in nodes}
     types = {path: type(module) for path, module in root.named_modules()} if model is not None else {}
+    keys = own_keys(program, graph, aliases)
     for node in graph.nodes:
-        own_stack(node, types)
+        own_stack(node, types, keys)
     constants = _constants(graph, unlifted, root)
     graph_module = LazyGraphModule(root, graph, type(root).__name__ if model is not None else "ExportedProgram")
     graph_module.training = training
     for name, constant in constants.items():
         graph_module.register_buffer(name, constant, persistent=False)
-    calls = exported_calls(program, graph, nodes, types, module_calls(graph_module), inlined.calls)
-    aliases = {} if model is None else module_aliases(model)
+    calls = exported_calls(program, graph, nodes, types, keys, module_calls(graph_module), inlined.calls)
     losses = inlined.losses(nodes)
     set_capture_record(graph_module, CaptureRecord(root, training, calls, losses, aliases=aliases))
     set_guards(graph_module, _guards(program, graph, arguments))

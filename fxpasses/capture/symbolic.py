@@ -16,7 +16,6 @@ from fxpasses.errors import ArgumentTypeError
 from fxpasses.graph.calls import CaptureRecord
 from fxpasses.graph.lazy_graph_module import LazyGraphModule
 from fxpasses.graph.meta import set_capture_record
-from fxpasses.graph.module_tree import ModuleTree
 
 
 def capture_symbolic(
@@ -97,11 +96,6 @@ def graph_module_of(model: nn.Module, training: bool, tracer: CaptureTracer, gra
         ),
     )
     return graph_module
-
-
-def module_aliases(model: nn.Module) -> dict[str, str]:
-    """Maps each further path of a module that has several to its first one, which is the one in the graph."""
-    return ModuleTree.of(model).aliases
 
 
 def _resolve_annotations(model: nn.Module, graph: fx.Graph) -> None:

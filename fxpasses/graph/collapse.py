@@ -11,7 +11,7 @@ from torch import fx, nn
 
 from fxpasses.errors import CollapseError
 from fxpasses.graph.calls import ModuleCall, NodeRef, Opaque, leaves, map_structure
-from fxpasses.graph.meta import set_name
+from fxpasses.graph.meta import scopes, set_name
 from fxpasses.graph.modules import attribute, install
 from fxpasses.graph.reachable import reachable_path
 from fxpasses.graph.regions import regions
@@ -218,6 +218,8 @@ class CallCollapser:
         first = cast("fx.Node", self._first(parameter.users))
         first.prepend(parameter)
         parameter.meta["nn_module_stack"] = dict(first.meta.get("nn_module_stack") or {})
+        for scope in scopes(first):
+            self._regions.setdefault(scope.key, []).append(parameter)
 
 
 def _ends(calls: tuple[ModuleCall, ...], order: Mapping[str, int]) -> dict[str, int]:

@@ -11,24 +11,28 @@ from torch import fx, nn
 from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
+from fxpasses.capture.export.call_keys import path_of, plain_key, says_all
 from fxpasses.capture.export.regions import CallInBlock
 from fxpasses.graph.calls import ModuleCall, NodeRef, Opaque, leaves, map_structure
 from fxpasses.graph.meta import scopes
 from fxpasses.graph.regions import regions
 
-_ROOT = "L__self__"
-
 ModuleTypes = Mapping[str, type[nn.Module]]
 
 
-def own_stack(node: fx.Node, types: ModuleTypes) -> None:
-    """Spells the `nn_module_stack` of an exported node as a tracer of `torch.fx` does."""
+def own_stack(node: fx.Node, types: ModuleTypes, keys: Mapping[str, str]) -> None:
+    """Spells the `nn_module_stack` of an exported node as a tracer of `torch.fx` does.
+
+    Args:
+        node: The node, which is changed in place.
+        types: The classes of the model's modules.
+        keys: What `own_keys` says of the program.
+    """
     stack = cast("Mapping[str, tuple[str, Any]] | None", node.meta.get("nn_module_stack"))
     if stack:
-        own = {
-            _own_key(key): (_path(entry[0]), _type(_path(entry[0]), entry[1], types)) for key, entry in stack.items()
-        }
-        node.meta["nn_module_stack"] = {key: entry for key, entry in own.items() if entry[0]}
+        entries = [(plain_key(key), path_of(path), kind) for key, (path, kind) in stack.items() if path]
+        own = [(keys.get(key, key), path_of(keys[key]) if key in keys else path, kind) for key, path, kind in entries]
+        node.meta["nn_module_stack"] = {key: (path, _type(path, kind, types)) for key, path, kind in own}
 
 
 def exported_calls(
@@ -36,6 +40,7 @@ def exported_calls(
     graph: fx.Graph,
     nodes: Mapping[str, fx.Node],
     types: ModuleTypes,
+    keys: Mapping[str, str],
     from_stacks: Sequence[ModuleCall] = (),
     in_blocks: Mapping[str, CallInBlock] | None = None,
 ) -> tuple[ModuleCall, ...]:
@@ -46,16 +51,17 @@ def exported_calls(
         graph: The graph made from it, with stacks as `own_stack` spells them.
         nodes: The nodes of `graph` by the names that they have in the program.
         types: The classes of the model's modules; those that are missing are looked up by name, or unknown.
+        keys: What `own_keys` says of the program.
         from_stacks: What the stacks of the nodes tell; used for calls that the program says nothing about.
         in_blocks: What calls took and returned of which the program says but the structure.
     """
     timeline = _Timeline(graph)
     reader = _Reader(nodes)
     calls: list[tuple[tuple[float, int], ModuleCall]] = []
-    for fqn, signature in _signatures(program, in_blocks or {}):
-        path, _, index = fqn.partition("@")
+    for name, signature in _signatures(program, in_blocks or {}):
+        key = timeline.key(keys.get(name, name))
+        path, _, index = key.partition("@")
         args, kwargs, output = reader.structures(signature)
-        key = timeline.key(fqn)
         began = timeline.began(key, leaves((args, kwargs)))
         call = ModuleCall(
             path,
@@ -81,7 +87,7 @@ def _signatures(program: ExportedProgram, in_blocks: Mapping[str, CallInBlock]) 
         signature: Any = known.get(fqn, known.get(fqn.partition("@")[0]))
         if signature is not None:
             known[fqn] = dataclasses.replace(signature, inputs=call.inputs, outputs=call.outputs)
-    return list(known.items())
+    return [(fqn, signature) for fqn, signature in known.items() if says_all(signature)]
 
 
 class _Timeline:
@@ -167,14 +173,6 @@ def _unflattened(values: Sequence[object], spec: pytree.TreeSpec, otherwise: obj
             if otherwise is not None
             else Opaque(f"an object of type {getattr(spec.type, '__name__', spec.type)}")
         )
-
-
-def _own_key(key: str) -> str:
-    return key.removeprefix(_ROOT).lstrip(".")
-
-
-def _path(path: str) -> str:
-    return path.partition("@")[0]
 
 
 def _type(path: str, name: object, types: ModuleTypes) -> type[nn.Module]:

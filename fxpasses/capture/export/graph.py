@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import torch
@@ -23,7 +23,7 @@ _IN_PLACE_OPERATORS = frozenset(_AUGMENTED.values())
 
 
 def plain_graph(
-    unlifted: fx.GraphModule, arguments: Sequence[Argument], form: OutputForm
+    unlifted: fx.GraphModule, arguments: Sequence[Argument], form: OutputForm, aliases: Mapping[str, str]
 ) -> tuple[fx.Graph, dict[str, fx.Node]]:
     """Copies an export's graph, with one placeholder for each argument and its output as the model returns it.
 
@@ -33,6 +33,7 @@ def plain_graph(
         unlifted: The exported program as a module.
         arguments: The arguments of the model's forward.
         form: How the model's output is made of the export's.
+        aliases: The first path of each module by its further ones; parameters are read by the first.
 
     Returns:
         The new graph, and its nodes by the names that they had in the export.
@@ -42,7 +43,7 @@ def plain_graph(
         graph.create_node("placeholder", argument.name, placeholder_default(argument), {}) for argument in arguments
     ]
     sources = iter([source for pair in zip(arguments, placeholders, strict=True) for source in _sources(*pair)])
-    copies = _Copies(graph)
+    copies = _Copies(graph, aliases)
     for node in unlifted.graph.nodes:
         if node.op == "placeholder":
             copies.placeholder(node, *next(sources))
@@ -60,8 +61,10 @@ class _Copies:
     call depends on what is inside another one.
     """
 
-    def __init__(self, graph: fx.Graph) -> None:
+    def __init__(self, graph: fx.Graph, aliases: Mapping[str, str]) -> None:
         self._graph = graph
+        self._aliases = aliases
+        self._attributes: dict[str, fx.Node] = {}
         self._sources: dict[fx.Node, Callable[[fx.Graph], fx.Node]] = {}
         self._known: dict[fx.Node, fx.Node] = {}
         self._sizes: dict[tuple[fx.Node, str], fx.Node] = {}
@@ -90,13 +93,17 @@ class _Copies:
         if _is_size(node) and node not in self._sources:
             return self._size(node)
         if node not in self._known:
-            if node.op == "get_attr":
-                made = self._graph.create_node("get_attr", node.target)
-                made.meta.update(node.meta, nn_module_stack=self._stack)
-            else:
-                made = self._sources[node](self._graph)
+            made = self._attribute(node) if node.op == "get_attr" else self._sources[node](self._graph)
             self._known[node] = self.by_name[node.name] = made
         return self._known[node]
+
+    def _attribute(self, node: fx.Node) -> fx.Node:
+        owner, _, name = str(node.target).rpartition(".")
+        target = f"{self._aliases[owner]}.{name}" if owner in self._aliases else str(node.target)
+        if target not in self._attributes:
+            made = self._attributes[target] = self._graph.create_node("get_attr", target)
+            made.meta.update(node.meta, nn_module_stack=self._stack)
+        return self._attributes[target]
 
     def _size(self, node: fx.Node) -> fx.Node:
         key = (node, next(reversed(self._stack), ""))

@@ -143,6 +143,6 @@ def _returned(seen: PlainModules, path: str) -> Callable[..., None]:
     return lambda _, __, output: seen.see(path, output)
 
 
-def plain_paths(paths: Sequence[str], seen: PlainModules) -> tuple[str, ...]:
-    """Returns those of `paths` at which a module is that takes and returns what an export knows."""
-    return tuple(path for path in paths if path not in seen.others)
+def plain_paths(paths: Sequence[str], seen: PlainModules, aliases: Mapping[str, str]) -> tuple[str, ...]:
+    """Returns those of `paths`, or aliases, at which a module is that takes and returns what an export knows."""
+    return tuple(path for path in paths if aliases.get(path, path) not in seen.others)

@@ -325,3 +325,48 @@ def test_a_model_that_cannot_be_exported_is_a_typed_error():
 def test_something_else_than_a_program_is_an_error():
     with pytest.raises(ArgumentTypeError, match="ExportedProgram"):
         capture_program(3)  # type: ignore[arg-type]
+
+
+class Using(nn.Module):
+    def __init__(self, shared):
+        super().__init__()
+        self.shared = shared
+        self.gain = nn.Parameter(torch.ones(3))
+
+    def forward(self, x):
+        return torch.relu(self.shared(x)) * self.gain
+
+
+class Sharing(nn.Module):
+    """Calls what it shares on every path but the first."""
+
+    def __init__(self):
+        super().__init__()
+        self.shared = nn.Sequential(nn.Linear(3, 3), nn.Identity())
+        self.a, self.b = Using(self.shared), Using(self.shared)
+        self.again = self.b
+
+    def forward(self, x):
+        return self.again(self.b(self.a(x)))
+
+
+def test_a_module_with_several_paths_goes_by_its_first_one():
+    model, x = Sharing().eval(), torch.randn(2, 3)
+    _, names = get_graph_node_names(model, capture="export", example_inputs=(x,))
+    _, expected = get_graph_node_names(model)
+    exported = capture_exported(model, x)
+    assert [name for name in names if name.startswith("shared")] == [
+        name for name in expected if name.startswith("shared")
+    ]
+    assert set(exported.state_dict()) == set(model.state_dict()) - {
+        key for key in model.state_dict() if key.startswith(("a.shared", "b.shared", "again"))
+    }
+    keys = [call.key for call in capture_record(exported).calls]
+    assert [key for key in keys if key.startswith("shared.0")] == ["shared.0", "shared.0@1", "shared.0@2"]
+    assert [key for key in keys if key.startswith("shared.1")] == ["shared.1", "shared.1@1", "shared.1@2"]
+    assert [key for key in keys if key.startswith("b")] == ["b", "b@1"]
+    extractor = create_feature_extractor(model, ["shared.1_2", "b"], capture="export", example_inputs=(x,))
+    found = extractor(x)
+    once = model.b(model.a(x))
+    assert torch.equal(found["b"], once)
+    assert torch.equal(found["shared.1_2"], model.shared(once))
