@@ -47,7 +47,7 @@ class CallCollapser:
         self._end = _ends(calls, self._order)
         self._renamed: dict[str, NodeRef] = {}
         self._passed_through: dict[str, list[tuple[int, fx.Node]]] = {}
-        self._last_after: dict[str, fx.Node] = {}
+        self._put_after: dict[str | None, list[tuple[int, fx.Node]]] = {}
         self._made_into: dict[str, fx.Node] = {}
         self._collapsed: set[fx.Node] = set()
         self._parts: set[fx.Node] = set()
@@ -88,8 +88,8 @@ class CallCollapser:
         self._nodes[node.name] = node
         self._collapsed.add(node)
         self._position[node] = self._position.get(start, len(self._position))
-        if call.after is not None and not made:
-            self._last_after[call.after.name] = node
+        if not made:
+            self._put_after.setdefault(_name(call.after), []).append((self._order[call.key], node))
         self._redirect(call, node, set(made))
         self._erase(call, made, node)
 
@@ -98,8 +98,8 @@ class CallCollapser:
         begin, end = self._order[call.key], self._end[call.key] + 1
         fields = {"args": (call.args, begin), "kwargs": (call.kwargs, begin), "output": (call.output, end)}
         current = {name: map_structure(value, self._node_at(time)) for name, (value, time) in fields.items()}
-        for name, reference in (("after", call.after), ("until", call.until)):
-            current[name] = None if reference is None else self._standing_for(reference)
+        for name, reference, time in (("after", call.after, begin), ("until", call.until, end)):
+            current[name] = self._last_before(reference, time)
         return {name: map_structure(value, _reference) for name, value in current.items()}
 
     def _made_by(self, call: ModuleCall) -> list[fx.Node]:
@@ -119,18 +119,22 @@ class CallCollapser:
     def _start(self, call: ModuleCall, made: list[fx.Node]) -> fx.Node:
         if made:
             return made[0]
-        if call.after is None:
-            return next(iter(self._graph.nodes))
-        before = self._last_after.get(call.after.name) or self._made_into.get(call.after.name)
-        return self._last_part(before or self._current(call.after)).next
+        before = self._last_before(call.after, self._order[call.key])
+        return next(iter(self._graph.nodes)) if before is None else self._last_part(before).next
 
     def _current(self, reference: NodeRef) -> fx.Node:
         while reference.name in self._renamed:
             reference = self._renamed[reference.name]
         return self._nodes[reference.name]
 
-    def _standing_for(self, reference: NodeRef) -> fx.Node:
-        """Returns the node itself, or the collapsed call that it became part of."""
+    def _last_before(self, reference: NodeRef | None, time: int) -> fx.Node | None:
+        """Returns what was the graph's last node when the `time`-th call began, if that was `reference`.
+
+        It is the node itself, the collapsed call that it became part of, or one that made no node and came after it.
+        """
+        earlier = [new for order, new in self._put_after.get(_name(reference), ()) if order < time]
+        if earlier or reference is None:
+            return earlier[-1] if earlier else None
         return self._made_into.get(reference.name) or self._current(reference)
 
     def _node_at(self, time: int) -> Callable[[object], object]:
@@ -234,6 +238,10 @@ def _ends(calls: tuple[ModuleCall, ...], order: Mapping[str, int]) -> dict[str, 
 def _unpacked(route: tuple[Any, ...]) -> tuple[Any, ...]:
     """Returns the beginning of `route` that a caller follows even if it uses nothing: entries of a tuple."""
     return tuple(itertools.takewhile(lambda key: isinstance(key, int), route))
+
+
+def _name(reference: NodeRef | None) -> str | None:
+    return None if reference is None else reference.name
 
 
 def _is_key(route: tuple[Any, ...]) -> bool:

@@ -339,14 +339,16 @@ def close_block(scope: Scope, s: bytes) -> None:
 
 
 def _choose_result(scope: Scope, style: int) -> tuple[list[Value], str]:
-    """The values that a block returns, and whether as a tensor, a tuple, a dict or a list."""
+    """The values that a block returns, and whether as a tensor, a tuple or a dict."""
     latest, first = scope.values[-1], scope.values[0]
     if style == 5 and scope.story.allows("identity"):
         scope.story.features.add("identity")
         return [first], "tensor"
-    if style <= 5 or len(scope.values) == 1:
+    shape = "tuple" if style == 6 else "dict"
+    if style <= 5 or len(scope.values) == 1 or not scope.story.allows(f"{shape}_io"):
         return [latest], "tensor"
-    return [scope.values[-2], latest], ("tuple" if style == 6 else "dict")
+    scope.story.features.add(f"{shape}_io")
+    return [scope.values[-2], latest], shape
 
 
 def _dict_keys(outputs: list[Value]) -> tuple[str, ...]:

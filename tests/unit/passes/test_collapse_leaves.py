@@ -264,3 +264,30 @@ def test_an_entry_that_is_an_argument_is_picked_after_the_call_though_the_argume
     both.graph.lint()
     x, y = torch.randn(3), torch.randn(3)
     assert_bit_equal(both(x, y), PassesOnTwice()(x, y))
+
+
+class PassOn(nn.Module):
+    def forward(self, x):
+        return x
+
+
+class PassingOnTwice(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first = PassOn()
+        self.second = PassOn()
+
+    def forward(self, x):
+        return torch.relu(self.second(self.first(x)))
+
+
+@pytest.mark.parametrize("steps", [["first", "second"], ["second", "first"]])
+def test_modules_without_operations_keep_their_order_in_any_order_of_steps(steps):
+    captured = capture_symbolic(PassingOnTwice())
+    for path in steps:
+        CollapseLeaves([path])(captured)
+    captured.graph.lint()
+    assert [node.name for node in captured.graph.nodes] == ["x", "first", "second", "relu", "output"]
+    assert [node.args for node in captured.graph.find_nodes(op="call_module")] == [
+        (node.prev,) for node in captured.graph.find_nodes(op="call_module")
+    ]

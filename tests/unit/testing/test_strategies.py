@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 from hypothesis import HealthCheck, Phase, find, given, settings
@@ -43,6 +45,13 @@ def test_modules_have_no_blocks_at_depth_zero(module: nn.Module) -> None:
 
 
 @FEW
+@given(case=fxst.cases(features=fxst.ALL - {"dict_io", "tuple_io"}))
+def test_without_tuples_and_dicts_no_class_takes_or_returns_one(case: Case) -> None:
+    returned = re.findall(r"return (.*)", case.source)
+    assert returned
+    assert not any(each.startswith(("{", "(")) or "," in each for each in returned)
+
+
 @given(graph_module=fxst.graph_modules(features=fxst.ALL | set(fxst.BEYOND_FX) | set(fxst.OPT_IN)))
 def test_graph_modules_run_with_the_inputs_that_they_bring(graph_module: fx.GraphModule) -> None:
     graph_module.graph.lint()
