@@ -55,7 +55,7 @@ def plain_graph(
 
 
 class _Copies:
-    """The nodes of the new graph; parameters, arguments and sizes are read when something uses them.
+    """The nodes of the new graph; parameters, arguments and sizes are read only if something uses them.
 
     An export computes a size once for all modules that use it. Here each module call computes its own, so that no
     call depends on what is inside another one.
@@ -65,6 +65,8 @@ class _Copies:
         self._graph = graph
         self._aliases = aliases
         self._attributes: dict[str, fx.Node] = {}
+        self._call: str | None = None
+        self._before_call: fx.Node | None = None
         self._sources: dict[fx.Node, Callable[[fx.Graph], fx.Node]] = {}
         self._known: dict[fx.Node, fx.Node] = {}
         self._sizes: dict[tuple[fx.Node, str], fx.Node] = {}
@@ -81,7 +83,7 @@ class _Copies:
         """Copies an operation, with what it reads for the first time."""
         if _is_size(node):
             return
-        self._stack = node.meta.get("nn_module_stack") or {}
+        self._enter(node.meta.get("nn_module_stack") or {})
         copy = self.by_name[node.name] = _with_operator(self._graph.node_copy(node, self.of))
         self._known[node] = copy
         if copy.op == "call_function" and _writes_into_buffer(copy):
@@ -93,9 +95,23 @@ class _Copies:
         if _is_size(node) and node not in self._sources:
             return self._size(node)
         if node not in self._known:
-            made = self._attribute(node) if node.op == "get_attr" else self._sources[node](self._graph)
+            made = self._attribute(node) if node.op == "get_attr" else self._part_of_argument(node)
             self._known[node] = self.by_name[node.name] = made
         return self._known[node]
+
+    def _enter(self, stack: dict[str, Any]) -> None:
+        call = next((key for key, (path, _) in stack.items() if path), None)
+        if call is None or call != self._call:
+            self._before_call = next(reversed(self._graph.nodes), None)
+        self._stack, self._call = stack, call
+
+    def _part_of_argument(self, node: fx.Node) -> fx.Node:
+        """Reads a leaf of an argument before the outermost module call that is being copied, which may take it."""
+        if self._before_call is None:
+            return self._sources[node](self._graph)
+        with self._graph.inserting_before(self._before_call.next):
+            self._before_call = self._sources[node](self._graph)
+        return self._before_call
 
     def _attribute(self, node: fx.Node) -> fx.Node:
         owner, _, name = str(node.target).rpartition(".")

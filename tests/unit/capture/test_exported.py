@@ -370,3 +370,20 @@ def test_a_module_with_several_paths_goes_by_its_first_one():
     once = model.b(model.a(x))
     assert torch.equal(found["b"], once)
     assert torch.equal(found["shared.1_2"], model.shared(once))
+
+
+class Counting(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.BatchNorm2d(3)
+
+    def forward(self, pair):
+        return self.norm(pair["image"]) + pair["offset"]
+
+
+def test_a_part_of_an_argument_is_read_before_the_layer_that_takes_it():
+    model, pair = Counting(), {"offset": torch.ones(1), "image": torch.randn(2, 3, 4, 4)}
+    exported = folded(capture_exported(model, (pair,), training=True))
+    exported.graph.lint()
+    assert [str(node.target) for node in exported.graph.find_nodes(op="call_module")] == ["norm"]
+    assert torch.equal(exported(pair), Counting()(pair))
