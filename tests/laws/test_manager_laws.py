@@ -186,7 +186,8 @@ def test_a_diff_leads_from_one_graph_to_the_other(spec: list[tuple[int, int, int
     before = GraphColumns.of(graph_module.graph)
     old = changed_lines(GraphColumns.of(fx.Graph()), before)
     for step in steps:
-        mutate(graph_module, step)
+        if step[0] != "users":  # torch itself refuses to change arguments whose users are gone
+            mutate(graph_module, step)
     after = GraphColumns.of(graph_module.graph)
     new = changed_lines(GraphColumns.of(fx.Graph()), after)
     diff = changed_lines(before, after)
