@@ -8,11 +8,12 @@ import operator
 import string
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from torch import fx, nn
 
@@ -69,7 +70,11 @@ def build(spec: list[tuple[int, int, int]]) -> fx.GraphModule:
 
 def mutate(graph_module: fx.GraphModule, mutation: Mutation) -> None:
     """Changes a graph in one of the ways in which passes do, well or badly."""
-    kind, first, second = mutation
+    with suppress(KeyError, SystemError):  # torch refuses some changes of a graph that an earlier one broke
+        _mutate(graph_module, *mutation)
+
+
+def _mutate(graph_module: fx.GraphModule, kind: str, first: int, second: int) -> None:
     nodes = list(graph_module.graph.nodes)
     operations = [node for node in nodes if node.op.startswith("call_")]
     if kind == "recompile":
@@ -186,8 +191,7 @@ def test_a_diff_leads_from_one_graph_to_the_other(spec: list[tuple[int, int, int
     before = GraphColumns.of(graph_module.graph)
     old = changed_lines(GraphColumns.of(fx.Graph()), before)
     for step in steps:
-        if step[0] != "users":  # torch itself refuses to change arguments whose users are gone
-            mutate(graph_module, step)
+        mutate(graph_module, step)
     after = GraphColumns.of(graph_module.graph)
     new = changed_lines(GraphColumns.of(fx.Graph()), after)
     diff = changed_lines(before, after)
@@ -289,6 +293,8 @@ pipelines = st.recursive(
 
 
 @given(pipelines)
+@example(PassManager([Options("A\n")]))
+@example(PassManager([Options(table={"key\n": "0\n"})]))
 def test_a_pipeline_and_its_text_say_the_same(pipeline: PassManager) -> None:
     sys.modules.setdefault(__name__, sys.modules[Options.__module__])
     assert PassManager.parse(str(pipeline)) == pipeline

@@ -18,9 +18,9 @@ from fxpasses.manager.text.grammar import Value, Word, quoted
 
 _CONSTANTS: dict[str, object] = {"true": True, "false": False, "none": None, "inf": float("inf"), "nan": float("nan")}
 _CONSTANTS.update({"True": True, "False": False, "None": None, "-inf": float("-inf")})
-_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?$")
-_KEY = re.compile(r"[\w.-]+$")
-_PLAIN_WORD = re.compile(r"[A-Za-z_][\w-]*$")
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
+_KEY = re.compile(r"[\w.-]+")
+_PLAIN_WORD = re.compile(r"[A-Za-z_][\w-]*")
 
 
 def value_of(text: Value) -> object:
@@ -45,7 +45,7 @@ def value_of(text: Value) -> object:
 def _value_of_word(word: str) -> object:
     if word in _CONSTANTS:
         return _CONSTANTS[word]
-    if _NUMBER.match(word):
+    if _NUMBER.fullmatch(word):
         return int(word) if re.fullmatch(r"[+-]?\d+", word) else float(word)
     if word.startswith("<"):
         raise PipelineSyntaxError(f"{word} marks a value that no text stands for; build this pass in Python.")
@@ -83,7 +83,7 @@ def entries_text(entries: Mapping[Any, object]) -> str:
 
 
 def _text_of_key(key: str) -> str:
-    return key if _KEY.match(key) else quoted(key)
+    return key if _KEY.fullmatch(key) else quoted(key)
 
 
 def text_of_word(word: str) -> str:
@@ -93,7 +93,7 @@ def text_of_word(word: str) -> str:
         >>> text_of_word("layer3"), text_of_word("true"), text_of_word("a.b")
         ('layer3', '"true"', '"a.b"')
     """
-    return word if _PLAIN_WORD.match(word) and word not in _CONSTANTS else quoted(word)
+    return word if _PLAIN_WORD.fullmatch(word) and word not in _CONSTANTS else quoted(word)
 
 
 def unwritable(value: object) -> str:
