@@ -17,6 +17,7 @@ from fxpasses.capture.export.calls import exported_calls, own_stack
 from fxpasses.capture.export.graph import plain_graph
 from fxpasses.capture.export.output import OutputForm, plain_output, plain_paths, watched_calls
 from fxpasses.capture.export.regions import inline_regions
+from fxpasses.capture.failure import first_line
 from fxpasses.capture.modes import left_as_it_was
 from fxpasses.capture.signature import Argument
 from fxpasses.capture.symbolic import require_module
@@ -28,6 +29,8 @@ from fxpasses.graph.meta import set_capture_record
 from fxpasses.graph.module_tree import ModuleTree
 from fxpasses.graph.modules import attribute
 from fxpasses.graph.regions import module_calls
+
+_LONGEST_LINE = 200
 
 
 def capture_exported(
@@ -125,13 +128,15 @@ def _exported(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], s
         if program is not None:
             plain = plain_paths(paths, seen, tree.aliases)
             return (attempt(dynamic, plain) if 0 < len(plain) < len(paths) else None) or program
-    raise _failure(model, failures[0])
+    raise _failure(model, failures[-1])  # of the attempt that asked for the least
 
 
 def _failure(model: nn.Module, error: Exception) -> CaptureError:
-    lines = [line for line in str(error).splitlines() if line.strip()] or [""]
+    said = first_line(error)
+    if len(said) > _LONGEST_LINE:  # a decision on data may print every size that it depends on
+        said = f"{said[:_LONGEST_LINE]} …"
     failure = CaptureError(
-        f"{type(model).__name__} cannot be exported: {type(error).__name__}: {lines[0].strip()}\n"
+        f"{type(model).__name__} cannot be exported: {type(error).__name__}: {said}\n"
         "torch.export.draft_export(model, args, kwargs) lists what is in the way."
     )
     failure.__cause__ = error

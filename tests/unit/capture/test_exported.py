@@ -387,3 +387,19 @@ def test_a_part_of_an_argument_is_read_before_the_layer_that_takes_it():
     exported.graph.lint()
     assert [str(node.target) for node in exported.graph.find_nodes(op="call_module")] == ["norm"]
     assert torch.equal(exported(pair), Counting()(pair))
+
+
+class Deciding(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.caching = Caching()
+
+    def forward(self, x):
+        y = self.caching(x)["y"]
+        return y if y.sum() > 0 else -y
+
+
+def test_the_failure_is_the_models_own_and_no_longer_than_a_line():
+    with pytest.raises(CaptureError, match=r"Deciding cannot be exported: .*data-dependent") as caught:
+        capture_exported(Deciding(), torch.ones(3, 2))
+    assert all(len(line) < 300 for line in str(caught.value).splitlines())
