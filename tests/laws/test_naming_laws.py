@@ -42,13 +42,14 @@ def _own_modules(case: Case) -> list[str]:
 
 def _expected(node: fx.Node, name: str, old: str) -> str:
     """What a node is called once its model's `old` is `NEW`."""
-    first, dot, rest = name.partition(".")
+    first, *rest = name.split(".")
     if first == old or (node.op == "call_module" and node.target == old):
         first = NEW + first[len(old) :]
+    parts = [first, *rest]
     if node.op == "get_attr" and str(node.target).startswith(f"{old}."):
         # A parameter of a layer that another module reads is called by the way to it.
-        first, rest = (re.sub(rf"^{old}_", f"{NEW}_", part) for part in (first, rest))
-    return f"{first}{dot}{rest}"
+        parts[-1] = re.sub(rf"^{old}_", f"{NEW}_", parts[-1])
+    return ".".join(parts)
 
 
 @given(small_cases, st.data())
