@@ -8,6 +8,8 @@ from typing import Any, cast
 from torch import fx
 from torch.export import ExportedProgram
 
+from fxpasses.graph.calls import call_key
+
 _ROOT = "L__self__"
 
 
@@ -26,7 +28,7 @@ def own_keys(program: ExportedProgram, graph: fx.Graph, aliases: Mapping[str, st
     for key, path in dict.fromkeys((*_of_nodes(graph), *_of_signatures(program))):
         calls.setdefault(aliases.get(path, path), []).append((key, path))
     return {
-        key: f"{first}@{index}" if index else first
+        key: call_key(first, index)
         for first, found in calls.items()
         if any(path != first for _, path in found)
         for index, (key, _) in enumerate(found)

@@ -84,7 +84,7 @@ def exported_calls(
 def _signatures(program: ExportedProgram, in_blocks: Mapping[str, CallInBlock]) -> list[tuple[str, Any]]:
     known = {entry.fqn: entry.signature for entry in program.module_call_graph if entry.fqn and entry.signature}
     for fqn, call in in_blocks.items():
-        signature: Any = known.get(fqn, known.get(fqn.partition("@")[0]))
+        signature: Any = known.get(fqn, known.get(path_of(fqn)))
         if signature is not None:
             known[fqn] = dataclasses.replace(signature, inputs=call.inputs, outputs=call.outputs)
     return [(fqn, signature) for fqn, signature in known.items() if says_all(signature)]
@@ -130,7 +130,7 @@ class _Timeline:
         around = [
             (end - start, each)
             for each, (start, end) in self._region.items()
-            if start <= began <= end + 1 and path.startswith(f"{each.partition('@')[0]}.")
+            if start <= began <= end + 1 and path.startswith(f"{path_of(each)}.")
         ]
         return min(around)[1] if around else None
 

@@ -52,6 +52,7 @@ def test_without_tuples_and_dicts_no_class_takes_or_returns_one(case: Case) -> N
     assert not any(each.startswith(("{", "(")) or "," in each for each in returned)
 
 
+@FEW
 @given(graph_module=fxst.graph_modules(features=fxst.ALL | set(fxst.BEYOND_FX) | set(fxst.OPT_IN)))
 def test_graph_modules_run_with_the_inputs_that_they_bring(graph_module: fx.GraphModule) -> None:
     graph_module.graph.lint()
