@@ -38,7 +38,7 @@ class CallCollapser:
         self._graph = graph_module.graph
         self._root = root
         self._by_key = {call.key: call for call in calls}
-        self._regions = regions(self._graph)
+        self._regions = {key: dict.fromkeys(nodes) for key, nodes in regions(self._graph).items()}
         self._nodes = {node.name: node for node in self._graph.nodes}
         self._position = {node: index for index, node in enumerate(self._graph.nodes)}
         values = leaves([(call.args, call.kwargs, call.output) for call in kept])
@@ -103,7 +103,7 @@ class CallCollapser:
         return {name: map_structure(value, _reference) for name, value in current.items()}
 
     def _made_by(self, call: ModuleCall) -> list[fx.Node]:
-        return [node for node in self._regions.get(call.key, []) if node.op != "get_attr"]
+        return [node for node in self._regions.get(call.key, ()) if node.op != "get_attr"]
 
     def _without_arguments(self, call: ModuleCall, made: list[fx.Node]) -> list[fx.Node]:
         """Moves values that the caller passed but that were recorded inside (as in `block(x.shape)`) out of `made`.
@@ -211,19 +211,22 @@ class CallCollapser:
         for node in reversed(made):
             self._graph.erase_node(node)
             self._made_into[node.name] = collapsed
-        for node in self._regions.get(call.key, []):
-            if node.op == "get_attr" and not node.users:
-                self._graph.erase_node(node)
-            elif node.op == "get_attr":
+        parameters = [node for node in self._regions.get(call.key, ()) if node.op == "get_attr"]
+        for node in parameters:
+            if node.users:
                 self._move_to_first_use(node)
+            else:
+                self._graph.erase_node(node)
 
     def _move_to_first_use(self, parameter: fx.Node) -> None:
         """Puts a parameter that the region was the first to read where its first remaining reader is."""
         first = cast("fx.Node", self._first(parameter.users))
         first.prepend(parameter)
-        parameter.meta["nn_module_stack"] = dict(first.meta.get("nn_module_stack") or {})
-        for scope in scopes(first):
-            self._regions.setdefault(scope.key, []).append(parameter)
+        around = list((first.meta.get("nn_module_stack") or {}).items())
+        # The last entry of a leaf's call is the leaf itself, which is given what was read outside of it.
+        parameter.meta["nn_module_stack"] = dict(around[:-1] if first.op == "call_module" else around)
+        for scope in scopes(parameter):
+            self._regions.setdefault(scope.key, {})[parameter] = None
 
 
 def _ends(calls: tuple[ModuleCall, ...], order: Mapping[str, int]) -> dict[str, int]:

@@ -389,6 +389,27 @@ def test_a_part_of_an_argument_is_read_before_the_layer_that_takes_it():
     assert torch.equal(exported(pair), Counting()(pair))
 
 
+class Tabular(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.table = nn.Buffer(torch.rand(4, 3))
+        self.layer = nn.Linear(3, 3)
+
+    def forward(self, x):
+        return self.layer(self.table) + x
+
+
+def test_a_buffer_that_only_a_layer_takes_is_read_before_that_layer():
+    model, x = Tabular(), torch.randn(4, 3)
+    exported = folded(capture_exported(model, x))
+    assert [(node.op, str(node.target)) for node in exported.graph.nodes][1:3] == [
+        ("get_attr", "table"),
+        ("call_module", "layer"),
+    ]
+    assert torch.equal(exported(x), model(x))
+    assert get_graph_node_names(model, capture="export", example_inputs=(x,)) == get_graph_node_names(model)
+
+
 class Deciding(nn.Module):
     def __init__(self):
         super().__init__()
