@@ -11,6 +11,8 @@ import torch
 from torch import fx, nn
 from torch.jit._builtins import _find_builtin
 
+from fxpasses.graph.weak_cache import weakly_cached
+
 _ALIASES = frozenset(
     {"input", "self", "out", "x", "a", "x1", "x2", "axis", "keepdims", "names", "generator", "requires_grad"}
 )
@@ -39,6 +41,7 @@ class Parameters(NamedTuple):
         return all(name in keywords for name in self.required[positional:])
 
 
+@weakly_cached
 def parameters_of_function(function: Callable[..., Any]) -> Parameters | None:
     """Returns what `function` takes, or None if nobody can tell.
 
@@ -48,14 +51,6 @@ def parameters_of_function(function: Callable[..., Any]) -> Parameters | None:
         >>> parameters_of_function(torch.relu).fewest, parameters_of_function(max)
         (1, None)
     """
-    try:
-        return _of_function(function)
-    except TypeError:  # a callable object that cannot be hashed
-        return None
-
-
-@lru_cache(maxsize=4096)
-def _of_function(function: Callable[..., Any]) -> Parameters | None:
     if isinstance(function, torch._ops.OpOverload):
         return _of_overload(function._schema)
     if isinstance(function, torch._ops.OpOverloadPacket):
@@ -97,7 +92,7 @@ def parameters_of_forward(module: nn.Module) -> Parameters | None:
     return _of_forward(type(module))
 
 
-@lru_cache(maxsize=4096)
+@weakly_cached
 def _of_forward(module_type: type[nn.Module]) -> Parameters | None:
     found = _signature(module_type.forward)
     if found is None or found.most_positional == 0:

@@ -19,6 +19,9 @@ from torch import fx, nn
 # Classes of a generated model are pickled by their module's name, so the latest of these modules stay importable.
 _KEPT_MODULES = 128
 _modules: OrderedDict[str, None] = OrderedDict()
+# hypothesis keeps every module that it takes for the user's own for as long as the process lives, to look for constants
+# in its file; those in a folder `test` it leaves alone.
+_FOLDER = "<generated>/test"
 # Seeding all devices formats the whole stack for each of them, which takes longer than the rest of a script.
 _SEEDS_ALL_DEVICES = re.compile(r"^torch\.manual_seed\(", re.MULTILINE)
 _SEEDS_THE_CPU = "torch.default_generator.manual_seed("
@@ -113,7 +116,7 @@ class Case:
 
 def _execute(source: str) -> Mapping[str, Any]:
     name = f"fxpasses_case_{hashlib.sha256(source.encode()).hexdigest()[:16]}"
-    filename = f"<{name}>"
+    filename = _filename(name)
     module = types.ModuleType(name)
     module.__file__ = filename  # where inspect looks for the source
     sys.modules[name] = module
@@ -124,8 +127,12 @@ def _execute(source: str) -> Mapping[str, Any]:
     while len(_modules) > _KEPT_MODULES:
         oldest, _ = _modules.popitem(last=False)
         sys.modules.pop(oldest, None)
-        linecache.cache.pop(f"<{oldest}>", None)
+        linecache.cache.pop(_filename(oldest), None)
     return module.__dict__
+
+
+def _filename(name: str) -> str:
+    return f"{_FOLDER}/{name}.py"
 
 
 @lru_cache(maxsize=32)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
+
+from fxpasses.graph.weak_cache import weakly_cached
 
 if TYPE_CHECKING:
     from fxpasses.capture.tracing.tracer import CaptureTracer
@@ -39,7 +40,7 @@ def watched_training_flag(tracer: CaptureTracer) -> Generator[None]:
         del nn.Module.training
 
 
-@functools.lru_cache(maxsize=1024)
+@weakly_cached
 def watch_is_blind(kind: type[nn.Module]) -> bool:
     """Whether a module of a class can depend on its mode in a way that no read of the flag shows.
 
