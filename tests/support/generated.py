@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
@@ -12,6 +13,7 @@ from torch import fx, nn
 from fxpasses.feature_extraction import DualGraphModule, create_feature_extractor
 from fxpasses.feature_extraction.captures import CaptureName, Examples, capture_by
 from fxpasses.graph.meta import qualified_name
+from fxpasses.manager.blaming.copies import copied
 from fxpasses.passes.name_nodes import NameNodes
 from fxpasses.testing import Case
 from fxpasses.testing.strategies import ALL, cases
@@ -50,7 +52,13 @@ class Prepared(NamedTuple):
 
 
 def named_capture(case: Case, capture: CaptureName = "symbolic") -> fx.GraphModule:
-    """Returns the named graph of a fresh build of the case, in its mode."""
+    """Returns the named graph of a fresh build of the case, in its mode; nothing of it is shared with the next one's."""
+    return copied(_named_capture(case, capture))
+
+
+@lru_cache(maxsize=1)
+def _named_capture(case: Case, capture: CaptureName) -> fx.GraphModule:
+    # A law looks at the same graph before and after its pass; capturing takes longer than all the rest of it.
     return NameNodes()(Prepared.of(case).captured(case, capture)).graph_module
 
 
