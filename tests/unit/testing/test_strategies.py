@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import gc
 import re
+import weakref
 
 import pytest
 import torch
@@ -134,3 +136,19 @@ def test_options_that_cannot_be_meant(options: dict[str, object], words: str) ->
 @given(...)
 def test_the_type_of_a_case_is_enough(case: Case) -> None:
     assert isinstance(case, Case)
+
+
+def test_classes_of_drawn_models_go_with_their_models() -> None:
+    drawn: list[weakref.ref[type]] = []
+
+    @settings(FEW, max_examples=10)
+    @given(fxst.cases())
+    def draw(case: Case) -> None:
+        drawn.append(weakref.ref(type(case.module)))
+
+    draw()
+    for number in range(200):  # the latest hundred stay, so that they can be pickled
+        Case(f"import torch\nmodule, args, kwargs = torch.nn.ReLU(), ({number},), {{}}").build()
+    gc.collect()
+    assert len(drawn) >= 10
+    assert not any(kind() for kind in drawn)
