@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch import fx, nn
-from torch.export import ExportedProgram
+from torch.export import ExportedProgram, _trace
 from torch.utils import _pytree as pytree
 
 from fxpasses.capture.export.arguments import DynamicSizes, dynamic_sizes, example_arguments, free_sizes
@@ -19,6 +19,7 @@ from fxpasses.capture.export.output import OutputForm, plain_output, plain_paths
 from fxpasses.capture.export.regions import inline_regions
 from fxpasses.capture.failure import first_line
 from fxpasses.capture.modes import left_as_it_was
+from fxpasses.capture.patching import replaced
 from fxpasses.capture.signature import Argument
 from fxpasses.capture.symbolic import require_module
 from fxpasses.capture.values.guards import GuardSet, set_guards, structure_guards
@@ -104,6 +105,10 @@ def capture_program(
     return _graph_module(program, model, False if model is None else model.training, OutputForm())
 
 
+def _print_nothing(*_: object, **__: object) -> None:
+    """Stands for `print` in `torch.export`, which prints all of a graph that it could not finish."""
+
+
 def _exported(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], sizes: DynamicSizes) -> ExportedProgram:
     """Exports with as many of the modules' signatures, and with as many free sizes, as `torch.export` lets through."""
     tree = ModuleTree.of(model)
@@ -112,9 +117,10 @@ def _exported(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], s
 
     def attempt(dynamic: DynamicSizes, preserved: tuple[str, ...]) -> ExportedProgram | None:
         try:
-            return torch.export.export(
-                model, args, kwargs, dynamic_shapes=dynamic, strict=False, preserve_module_call_signature=preserved
-            )
+            with replaced({0: _trace.__dict__}, {"print": _print_nothing}):
+                return torch.export.export(
+                    model, args, kwargs, dynamic_shapes=dynamic, strict=False, preserve_module_call_signature=preserved
+                )
         except Exception as error:  # torch.export raises whatever the model or the tracer raised
             failures.append(error)
             return None
