@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import difflib
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar, cast, get_args
 
 from torch import fx
 from torch.fx.passes.infra.pass_base import PassBase
 from torch.fx.passes.infra.pass_base import PassResult as TorchPassResult
 
+from fxpasses.errors import ArgumentTypeError
 from fxpasses.graph.facts import Fact
 
 PassLike = Callable[[fx.GraphModule], Any]
@@ -93,6 +95,19 @@ class Pass(PassBase):
     in_place: ClassVar[bool] = True
     outputs_claim: ClassVar[OutputsClaim] = "equal"
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Checks what the class declares: with a misspelled claim, nobody would hold the pass to it.
+
+        Raises:
+            ArgumentTypeError: A claim that cannot be meant.
+        """
+        super().__init_subclass__(**kwargs)
+        for name in ("needs", "provides", "preserves"):
+            _require_facts(cls, name)
+        if not isinstance(cls.in_place, (bool, property)):
+            raise ArgumentTypeError(f"{cls.__name__}.in_place: expected True or False, got {cls.in_place!r}.")
+        _require_known_claim(cls)
+
     def __call__(self, graph_module: fx.GraphModule) -> PassResult:
         """Runs the precondition on the given graph module, the pass, and the postcondition on its result."""
         self.requires(graph_module)
@@ -103,3 +118,29 @@ class Pass(PassBase):
     @abstractmethod
     def call(self, graph_module: fx.GraphModule) -> PassResult:
         """Transforms or analyses `graph_module`; see the class for what a subclass owes."""
+
+
+def _require_facts(pass_type: type[Pass], name: str) -> None:
+    declared: object = getattr(pass_type, name)
+    if isinstance(declared, property):  # known once there is an instance
+        return
+    where = f"{pass_type.__name__}.{name}"
+    if isinstance(declared, Fact):
+        raise ArgumentTypeError(f"{where}: expected a set of facts, got a fact; write frozenset({{{declared}}}).")
+    if not isinstance(declared, (frozenset, set)):
+        raise ArgumentTypeError(f"{where}: expected a frozenset of facts, got {declared!r}.")
+    for fact in cast("frozenset[object]", declared):
+        if not isinstance(fact, Fact):
+            raise ArgumentTypeError(f"{where} holds {fact!r}, which is no Fact; see fxpasses.graph.facts.")
+
+
+def _require_known_claim(pass_type: type[Pass]) -> None:
+    claim: object = pass_type.outputs_claim
+    known: tuple[str, ...] = get_args(OutputsClaim)
+    if claim in known or isinstance(claim, property):
+        return
+    near = difflib.get_close_matches(str(claim), known, 1)
+    hint = f"Did you mean {near[0]!r}? " if near else ""
+    raise ArgumentTypeError(
+        f"{pass_type.__name__}.outputs_claim: {claim!r} is no claim. {hint}There are: {', '.join(map(repr, known))}."
+    )
