@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
@@ -47,10 +48,23 @@ def to_networkx(graph: fx.Graph, names: Collection[str] | None = None) -> nx.Mul
 
 
 def node_keys(graph: fx.Graph) -> dict[fx.Node, str]:
-    """Returns how each node of `graph` is called in networkx; see `to_networkx`."""
-    keys = {node: qualified_name(node) or node.name for node in graph.nodes if node.op != "output"}
+    """Returns how each node of `graph` is called in networkx; see `to_networkx`.
+
+    Where no naming pass has run, several nodes may have one name: the second is then called `name#2`.
+    """
+    keys: dict[fx.Node, str] = {}
+    seen: Counter[str] = Counter()
+    for node in graph.nodes:
+        if node.op == "output":
+            continue
+        key = name = qualified_name(node) or node.name
+        while key in seen:
+            seen[name] += 1
+            key = f"{name}#{seen[name]}"
+        seen[key] += 1
+        keys[node] = key
     # A module may be called "output" too, but no name begins with a dot.
-    keys[graph.output_node()] = ".output" if "output" in keys.values() else "output"
+    keys[graph.output_node()] = ".output" if "output" in seen else "output"
     return keys
 
 

@@ -168,16 +168,13 @@ def _suspects(names: Mapping[fx.Node, str], others: Mapping[fx.Node, str]) -> se
         pairs = zip(names.items(), others, strict=True)
         return {name for (node, name), other in pairs if not alike.nodes(node, other)}
     ours, theirs = ({name: node for node, name in each.items()} for each in (names, others))
-    if len(ours) < len(names) or len(theirs) < len(others):
-        return {*ours, *theirs}  # without a naming pass, one name may stand for several nodes
     suspects = {name for name, node in ours.items() if name not in theirs or not alike.nodes(node, theirs[name])}
     return suspects.union(name for name in theirs if name not in ours)
 
 
 def _is_aligned(names: Mapping[fx.Node, str], others: Mapping[fx.Node, str]) -> bool:
-    """Whether both graphs have the same names in the same order, each for one node."""
-    ours = list(names.values())
-    return ours == list(others.values()) and len(set(ours)) == len(ours)
+    """Whether both graphs have the same names in the same order."""
+    return list(names.values()) == list(others.values())
 
 
 def diff_as_networkx(train: fx.Graph, eval: fx.Graph) -> nx.MultiDiGraph[str]:  # noqa: A002 - as above
@@ -232,7 +229,7 @@ def _moved(positions: list[int]) -> list[int]:
         tails[place : place + 1] = [position]
         ends[place : place + 1] = [index]
     kept: set[int] = set()
-    index = ends[-1] if ends else None
+    index: int | None = ends[-1]
     while index is not None:
         kept.add(index)
         index = previous[index]

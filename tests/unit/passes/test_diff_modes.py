@@ -3,12 +3,13 @@ from __future__ import annotations
 import pytest
 import torch
 from support import examples
-from torch import nn
+from torch import fx, nn
 from torch.nn import functional
 
 from fxpasses.capture import capture_symbolic
 from fxpasses.errors import ArgumentTypeError
-from fxpasses.passes.diff_modes import DiffModes, ModeDiff
+from fxpasses.graph.meta import set_name
+from fxpasses.passes.diff_modes import DiffModes, ModeDiff, diff_as_networkx, diff_graphs
 from fxpasses.passes.name_nodes import NameNodes
 
 
@@ -82,3 +83,52 @@ def test_a_long_chain_is_compared_soon() -> None:
             return functional.dropout(x, training=self.training)
 
     assert [change.name for change in _diff(Chain()).changes] == ["dropout"]
+
+
+def test_two_values_of_one_name_are_both_compared() -> None:
+    graphs = [fx.symbolic_trace(function).graph for function in (_abs_cos, _sin_cos, _abs_cos)]
+    for graph in graphs:
+        for node, name in zip(graph.nodes, ("x", "a", "a"), strict=False):
+            set_name(node, name, "exact")
+    assert [str(change) for change in diff_graphs(graphs[0], graphs[1]).changes] == [
+        "a: changed: abs(%) in train mode, sin(%) in eval mode"
+    ]
+    assert not diff_graphs(graphs[0], graphs[2])
+
+
+def _abs_cos(x: torch.Tensor) -> torch.Tensor:
+    return x.abs().cos()
+
+
+def _sin_cos(x: torch.Tensor) -> torch.Tensor:
+    return x.sin().cos()
+
+
+def test_it_tells_where_a_value_comes_from_in_each_mode() -> None:
+    rewired = _diff(Several()).rewired
+    assert str(rewired[0]) == "mul: rewired: from dropout, sigmoid in train mode, from dropout, b in eval mode"
+
+
+class Makes(nn.Module):
+    """Returns what it is given, or something that it makes of nothing."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:
+        return [x] if self.training else []
+
+
+def test_what_comes_from_nothing_is_told_so() -> None:
+    changes = _diff(Makes()).changes
+    assert [change.name for change in changes] == ["output"]
+    assert not _diff(nn.Sequential())
+
+
+def test_the_union_has_what_one_mode_alone_has() -> None:
+    train, eval_ = (NameNodes()(capture_symbolic(Several(), training=mode)).graph_module for mode in (True, False))
+    union = diff_as_networkx(train.graph, eval_.graph)
+    statuses = {name: data["status"] for name, data in union.nodes(data=True)}
+    assert (statuses["sigmoid"], statuses["cos"], statuses["x"]) == ("only in train", "only in eval", "same")
+    assert union.nodes["cos"]["target"] == "cos"
+    modes = {(source, user): modes for source, user, modes in union.edges(data="modes")}
+    assert modes["a", "sigmoid"] == ("train",)
+    assert modes["a", "cos"] == ("eval",)
+    assert modes["dropout", "mul"] == ("train", "eval")

@@ -1,0 +1,53 @@
+"""From `torch.fx` to networkx, where no naming pass has made the names unique."""
+
+from __future__ import annotations
+
+import torch
+from torch import fx
+
+from fxpasses.graph.digraph import node_keys, to_networkx
+from fxpasses.graph.meta import set_name
+
+
+def _named(graph: fx.Graph, *names: str) -> fx.Graph:
+    for node, name in zip(graph.nodes, names, strict=False):
+        set_name(node, name, "exact")
+    return graph
+
+
+def _chain() -> fx.Graph:
+    return fx.symbolic_trace(lambda x: x.abs().cos().sin()).graph
+
+
+def test_nodes_of_one_name_stay_nodes_of_their_own() -> None:
+    graph = _named(_chain(), "x", "a", "a", "a")
+    assert list(node_keys(graph).values()) == ["x", "a", "a#2", "a#3", "output"]
+    assert sorted(to_networkx(graph).edges()) == [("a", "a#2"), ("a#2", "a#3"), ("a#3", "output"), ("x", "a")]
+
+
+def test_a_made_up_name_is_not_one_that_is_there() -> None:
+    assert list(node_keys(_named(_chain(), "x", "a#2", "a", "a")).values()) == ["x", "a#2", "a", "a#3", "output"]
+
+
+def test_an_unnamed_node_may_be_called_like_a_named_one() -> None:
+    graph = _named(_chain(), "sin")
+    assert list(node_keys(graph).values()) == ["sin", "abs_1", "cos", "sin#2", "output"]
+
+
+def test_a_value_may_be_called_output() -> None:
+    graph = _named(_chain(), "output")
+    assert list(node_keys(graph).values())[-1] == ".output"
+    assert len(to_networkx(graph)) == 5
+
+
+def test_every_use_is_an_edge() -> None:
+    graph = fx.symbolic_trace(lambda x, y: torch.add(x, y) * x).graph
+    edges = set(to_networkx(graph).edges(data="argument"))
+    assert edges == {("x", "add", 0), ("y", "add", 1), ("add", "mul", 0), ("x", "mul", 1), ("mul", "output", 0)}
+
+
+def test_a_part_of_a_graph_has_the_edges_that_lead_to_it() -> None:
+    part = to_networkx(_chain(), ["cos"])
+    assert list(part.edges()) == [("abs_1", "cos")]
+    assert part.nodes["cos"]["op"] == "call_method"
+    assert part.nodes["abs_1"] == {}
