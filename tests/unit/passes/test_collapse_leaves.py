@@ -11,7 +11,7 @@ from torch import fx, nn
 
 from fxpasses.capture import capture_symbolic
 from fxpasses.errors import ArgumentTypeError, CollapseError, UnknownLeafError
-from fxpasses.graph.meta import qualified_name
+from fxpasses.graph.meta import capture_record, qualified_name
 from fxpasses.manager import PassManager
 from fxpasses.passes.collapse_leaves import CollapseLeaves
 from fxpasses.passes.name_nodes import NameNodes
@@ -184,10 +184,46 @@ def test_no_leaves_and_leaves_that_are_leaves_already_change_nothing() -> None:
         assert (result.modified, result.collapsed) == (False, ())
 
 
-@pytest.mark.parametrize("leaf", [nn.Conv2d, "blocks.7"])
-def test_a_leaf_that_never_occurs(leaf: Any) -> None:
-    with pytest.raises(UnknownLeafError, match=r"No module call .* Residual"):
+@pytest.mark.parametrize(("leaf", "asked"), [(nn.Conv2d, "the class Conv2d"), ("blocks.7", r"the path 'blocks\.7'")])
+def test_a_leaf_that_never_occurs(leaf: Any, asked: str) -> None:
+    message = (
+        rf"^No module call of the graph belongs to {asked}\. Calls that were traced through: Residual, Sequential\.$"
+    )
+    with pytest.raises(UnknownLeafError, match=message):
         CollapseLeaves([leaf])(capture_symbolic(examples.Stacked()))
+
+
+def test_where_nothing_was_traced_through_an_unknown_leaf_is_told_so() -> None:
+    with pytest.raises(UnknownLeafError, match=r"traced through: none\.$"):
+        CollapseLeaves(["3"])(capture_symbolic(nn.Linear(2, 2)))
+
+
+def test_a_parameter_is_no_leaf_though_its_path_is_asked_for() -> None:
+    class Scales(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(3))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x * self.scale
+
+    with pytest.raises(UnknownLeafError, match="the path 'scale'"):
+        CollapseLeaves(["scale"])(capture_symbolic(Scales()))
+
+
+def test_what_is_inside_of_a_leaf_inside_of_a_leaf_goes_with_it() -> None:
+    model = nn.Sequential(nn.Sequential(nn.Sequential(nn.Sequential(nn.ReLU()))), nn.Tanh())
+    collapsed = CollapseLeaves(["0", "0.0.0"])(capture_symbolic(model))
+    assert collapsed.collapsed == ("0",)
+    record = capture_record(collapsed.graph_module)
+    assert record is not None
+    assert record.calls == ()
+
+
+def test_the_original_may_be_given_though_the_record_has_one() -> None:
+    model, other = examples.Stacked(), examples.Stacked()
+    collapsed = CollapseLeaves(["blocks.1"], root=other)(capture_symbolic(model)).graph_module
+    assert collapsed.get_submodule("blocks.1") is other.blocks[1]
 
 
 @pytest.mark.parametrize("leaves", [examples.Residual, "blocks.0", 3])

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from support import examples
@@ -8,8 +10,8 @@ from torchvision.models import feature_extraction as torchvision_extraction
 
 from fxpasses.capture import capture_symbolic
 from fxpasses.errors import ArgumentTypeError
-from fxpasses.graph.meta import capture_record, name_and_style, qualified_name
-from fxpasses.passes.name_nodes import NameNodes, buffer_expressions
+from fxpasses.graph.meta import capture_record, name_and_style, qualified_name, set_capture_record
+from fxpasses.passes.name_nodes import NameNodes, buffer_expressions, names_of
 
 
 def _names(model: nn.Module, style: str = "exact") -> list[str | None]:
@@ -96,6 +98,64 @@ def test_operations_on_buffers_alone_take_no_name_from_others() -> None:
     folded = [qualified_name(node) for node in captured.graph.nodes if node in buffer_expressions(captured)]
     assert folded == ["scale", "add_1"]
     assert "add" in _names(Folds())
+
+
+class Scales(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("scale", torch.ones(3))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return (self.scale + 1) * (x + 1)
+
+
+def test_names_come_in_the_order_of_the_graph_though_not_given_in_it() -> None:
+    captured = capture_symbolic(Scales())
+    assert list(names_of(captured, "exact").values()) == ["x", "scale", "add_1", "add", "mul"]
+    assert list(names_of(captured, "exact")) == list(captured.graph.nodes)[:-1]
+
+
+def test_what_is_made_of_nothing_is_not_made_of_buffers() -> None:
+    graph = fx.Graph()
+    scale = graph.get_attr("scale")
+    zeros = graph.call_function(torch.zeros, (3,))
+    graph.output((scale, zeros))
+    assert buffer_expressions(fx.GraphModule(Scales(), graph)) == {scale}
+
+
+class Returns(nn.Module):
+    """Returns what it is given: no node is made."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x
+
+
+def test_the_name_of_a_module_without_operations_is_taken() -> None:
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.add = Returns()
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.add(x) + 1
+
+    assert _names(Model()) == ["x", "add_1"]
+
+
+def test_a_further_call_gets_a_name_that_no_other_call_has() -> None:
+    captured = NameNodes()(capture_symbolic(examples.CalledTwice())).graph_module
+    record = capture_record(captured)
+    assert record is not None
+    first, second = record.calls
+    for given, expected in (
+        ((replace(first, name="block_1"), replace(second, name=None)), ["block_1", "block_2"]),
+        ((first, replace(second, name=None)), ["block", "block_1"]),
+    ):
+        set_capture_record(captured, replace(record, calls=given))
+        assert NameNodes()(captured).modified
+        found = capture_record(captured)
+        assert found is not None
+        assert [call.name for call in found.calls] == expected
 
 
 def test_a_graph_of_another_tracer_gets_the_same_names() -> None:

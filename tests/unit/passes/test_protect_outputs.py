@@ -86,6 +86,18 @@ def test_only_values_before_the_last_write_are_copied() -> None:
     assert _check(_returning_all(model), torch.randn(2, 2) - 3) == 3
 
 
+def test_copies_stand_in_the_order_of_execution() -> None:
+    def model(x: Tensor) -> Tensor:
+        return (x + 1).mul_(2).add_(3).relu_()
+
+    graph_module = _returning_all(model)
+    add, mul, add_, _ = list(graph_module.graph.nodes)[1:5]
+    assert overwritten_outputs(graph_module.graph, analyze_effects(graph_module)) == (add, mul, add_)
+    ProtectOutputs()(graph_module)
+    copies = graph_module.graph.find_nodes(op="call_method", target="clone")
+    assert [node.args[0] for node in copies] == [add, mul, add_]
+
+
 def test_a_value_returned_under_two_names_is_copied_once() -> None:
     def model(x: Tensor) -> tuple[Tensor, dict[str, Tensor], Tensor]:
         y = x + 1

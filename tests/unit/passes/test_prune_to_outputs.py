@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 from support import examples
 from support.oracle import assert_bit_equal
 from torch import fx, nn
+from torch.utils import _pytree as pytree
 
 from fxpasses.capture import capture_symbolic
 from fxpasses.errors import (
@@ -20,6 +22,7 @@ from fxpasses.errors import (
 from fxpasses.graph.meta import qualified_name
 from fxpasses.manager import PassManager
 from fxpasses.passes.name_nodes import NameNodes
+from fxpasses.passes.protect_outputs import ProtectOutputs
 from fxpasses.passes.prune_to_outputs import PruneToOutputs, output_pairs
 
 
@@ -86,16 +89,90 @@ def test_the_selection_is_checked() -> None:
         PruneToOutputs([])
     with pytest.raises(DuplicateOutputError, match="'a' and 'b'"):
         PruneToOutputs({"a": "k", "b": "k"})
-    with pytest.raises(ArgumentTypeError, match=r"\['layer1'\]"):
+    with pytest.raises(ArgumentTypeError, match=r"selection='layer1': expected several names; write \['layer1'\]\."):
         PruneToOutputs("layer1")
+    with pytest.raises(ArgumentTypeError, match=r"write a list of names or a dict from names to keys\."):
+        PruneToOutputs(3)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ArgumentTypeError, match=r"selection holds 3 of type int; names and keys are strings\."):
+        PruneToOutputs({"a": 3})  # pyright: ignore[reportArgumentType]
     assert output_pairs(["a", "a"]) == (("a", "a"),)
 
 
 def test_unknown_names_all_at_once() -> None:
     with pytest.raises(UnknownNodeError) as raised:
-        PruneToOutputs(["haed", "blocks.7"])(_named(examples.Stacked()))
-    assert "'haed'" in str(raised.value)
-    assert "'blocks.7'" in str(raised.value)
+        PruneToOutputs(["haed", "q" * 20])(_named(examples.Stacked()))
+    first, second = str(raised.value).splitlines()
+    assert first.startswith("No value is called 'haed'. Near names: 'head'")
+    assert second == f"No value is called '{'q' * 20}'."
+
+
+class Annotated(nn.Module):
+    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+        return [torch.relu(x)]
+
+
+def test_what_the_model_said_of_its_result_is_not_said_of_the_features() -> None:
+    pruned = PruneToOutputs(["relu"])(_named(Annotated())).graph_module
+    assert pruned.graph.output_node().type is None
+    assert "-> list" not in pruned.code
+
+
+class Keeps(nn.Module):
+    """Returns a named tuple inside other containers, of values that its caller writes."""
+
+    def __init__(self, wrap: Callable[[examples.Pair], Any]) -> None:
+        super().__init__()
+        self.wrap = wrap
+
+    def forward(self, x: torch.Tensor) -> Any:
+        return self.wrap(examples.Pair(x + 1, x + 2))
+
+
+class WritesWhatItGot(nn.Module):
+    def __init__(self, wrap: Callable[[examples.Pair], Any]) -> None:
+        super().__init__()
+        self.keeps = Keeps(wrap)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        small, large = pytree.tree_leaves(self.keeps(x))[:2]
+        return small.mul_(0) + large.mul_(0)
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [lambda pair: {"pair": pair}, lambda pair: [pair], lambda pair: ({"deep": (pair,)},), lambda pair: pair],
+    ids=["dict", "list", "deep", "itself"],
+)
+def test_a_named_tuple_in_a_container_has_the_values_of_its_moment(wrap: Callable[[examples.Pair], Any]) -> None:
+    pruned = PruneToOutputs(["keeps", "add"])(_named(WritesWhatItGot(wrap))).graph_module
+    pruned.graph.lint()
+    x = torch.randn(2, 3)
+    protected = ProtectOutputs()(pruned).graph_module
+    assert_bit_equal(protected(x)["keeps"], wrap(examples.Pair(x + 1, x + 2)))
+
+
+def test_a_named_tuple_may_hold_a_number() -> None:
+    pruned = PruneToOutputs(["keeps"])(_named(Holds())).graph_module
+    x = torch.randn(2, 3)
+    found = pruned(x)["keeps"]
+    assert type(found) is examples.Pair
+    assert found.large == 3
+    assert_bit_equal(found.small, torch.relu(x))
+
+
+class Holds(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.keeps = _PairWithNumber()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        small, large = self.keeps(x)
+        return small.mul_(0) + large
+
+
+class _PairWithNumber(nn.Module):
+    def forward(self, x: torch.Tensor) -> Any:
+        return examples.Pair(torch.relu(x), 3)  # pyright: ignore[reportArgumentType]
 
 
 def test_a_graph_without_names_is_refused_before_anything_runs() -> None:
