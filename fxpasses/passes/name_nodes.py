@@ -68,7 +68,7 @@ class NameNodes(Pass):
         modified = [node for node, name in names.items() if name_and_style(node) != (name, self.style)]
         for node in modified:
             set_name(node, names[node], self.style)
-        return PassResult(graph_module, bool(modified) | _name_calls(graph_module, paths.union(names.values())))
+        return PassResult(graph_module, bool(modified) | _name_calls(graph_module, paths, set(names.values())))
 
 
 def names_of(graph_module: fx.GraphModule, style: NameStyle) -> dict[fx.Node, str]:
@@ -105,7 +105,7 @@ def exact_names(
     owners = _owners(nodes, kept, counter.taken)
     counter.taken.update(kept.values(), owners.values())
     names: dict[fx.Node, str] = {}
-    called: set[str] = {name for node, name in kept.items() if node.op == "call_module"}
+    called = set(kept.values())  # somebody may have given a module's name to another node
     for node in nodes:
         if node in kept or node in owners:
             names[node] = kept.get(node) or owners[node]
@@ -196,29 +196,31 @@ def _uses_only(found: set[fx.Node], node: fx.Node) -> bool:
     return bool(inputs) and found.issuperset(inputs)
 
 
-def _name_calls(graph_module: fx.GraphModule, taken: set[str]) -> bool:
+def _name_calls(graph_module: fx.GraphModule, paths: set[str], names: set[str]) -> bool:
     """Names the recorded calls: the first of a module by its path, a further one by the next free number.
 
     Args:
         graph_module: Its capture record gets the names.
-        taken: The names of all nodes, and the paths of all modules that are called.
+        paths: Those of all modules that are called.
+        names: The names of all nodes.
     """
     record = capture_record(graph_module)
     if record is None:
         return False
-    counter = _Counter(taken)
+    counter = _Counter(paths | names)
     counter.taken.update(call.name for call in record.calls if call.name is not None)
-    calls = tuple(_named_call(call, counter) for call in record.calls)
+    calls = tuple(_named_call(call, counter, names) for call in record.calls)
     if calls == record.calls:
         return False
     set_capture_record(graph_module, replace(record, calls=calls))
     return True
 
 
-def _named_call(call: ModuleCall, counter: _Counter) -> ModuleCall:
+def _named_call(call: ModuleCall, counter: _Counter, names: set[str]) -> ModuleCall:
     if call.name is not None:
         return call
-    return replace(call, name=counter.next_name(call.path) if call.index else call.path)
+    is_own = call.index == 0 and call.path not in names
+    return replace(call, name=call.path if is_own else counter.next_name(call.path))
 
 
 _NUMBERED = re.compile(r"(.+)_([0-9]+)$", re.DOTALL)

@@ -10,7 +10,7 @@ from torchvision.models import feature_extraction as torchvision_extraction
 
 from fxpasses.capture import capture_symbolic
 from fxpasses.errors import ArgumentTypeError
-from fxpasses.graph.meta import capture_record, name_and_style, qualified_name, set_capture_record
+from fxpasses.graph.meta import capture_record, name_and_style, qualified_name, set_capture_record, set_name
 from fxpasses.passes.name_nodes import NameNodes, buffer_expressions, names_of
 
 
@@ -31,6 +31,34 @@ class Layered(nn.Module):
 
 def test_a_users_name_is_never_given_to_something_else() -> None:
     assert _names(Layered()) == ["x", "relu", "add_1", "ln", "w_1", "mul", "ln_1", "ln_2", "add", "relu_1"]
+
+
+@pytest.mark.parametrize(("path", "further"), [("ln", "ln_1"), ("blocks", "blocks_1")])
+def test_a_name_that_somebody_gave_is_kept_though_it_is_a_modules(path: str, further: str) -> None:
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.ln, self.blocks = nn.LayerNorm(3), nn.Sequential(nn.ReLU())
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.blocks(self.ln(torch.tanh(x)))
+
+    captured = capture_symbolic(Model())
+    (tanh,) = captured.graph.find_nodes(op="call_function", target=torch.tanh)
+    set_name(tanh, path, "exact")
+    NameNodes()(captured)
+    record = capture_record(captured)
+    assert record is not None
+    found = [qualified_name(node) for node in captured.graph.nodes] + [call.name for call in record.calls]
+    expected = ["x", path, "ln", "blocks.0", None, "blocks"]
+    expected[2 if path == "ln" else 5] = further
+    assert found == expected
+
+
+def test_the_output_is_no_value_and_has_no_name() -> None:
+    captured = NameNodes()(capture_symbolic(Layered())).graph_module
+    assert qualified_name(captured.graph.output_node()) is None
+    assert captured.graph.output_node() not in names_of(captured, "exact")
 
 
 def test_torchvisions_style_cuts_numbers_off() -> None:

@@ -158,6 +158,7 @@ def test_a_named_tuple_may_hold_a_number() -> None:
     assert type(found) is examples.Pair
     assert found.large == 3
     assert_bit_equal(found.small, torch.relu(x))
+    assert not NameNodes()(pruned).modified
 
 
 class Holds(nn.Module):
