@@ -1,9 +1,13 @@
-"""Mutation testing of the passes: `python tests/planted/mutate.py [MINUTES] [PASS ...]`.
+"""Mutation testing: `python tests/planted/mutate.py [MINUTES] [PASS ...]`, all passes unless some are named.
 
 Changes one thing at a time in `fxpasses/passes/<pass>.py` (a comparison, a constant, a statement, …) and runs the tests
-of that pass: unit tests and printed graphs first, then the laws on a few models. What has run is remembered in
-`mutants.jsonl` until the function changes, so that a run that was stopped goes on where it was; each line there says which
-change it was and what found it. `mutants.md` is the summary: the score, and each change that nothing found.
+of that pass: unit tests and printed graphs first, then the laws on a few models. A module of the graph or the manager can
+be named too, such as `graph.digraph` or `manager.contract`: it is tried with the unit tests that mirror it, or with all of
+its package where there are none, and with the laws of that package.
+
+What has run is remembered in `mutants.jsonl` until the function changes, so that a run that was stopped goes on where it
+was; each line there says which change it was and what found it. With `--survivors`, what nothing found is tried again.
+`mutants.md` is the summary: the score, and each change that nothing found.
 """
 
 from __future__ import annotations
@@ -38,6 +42,12 @@ TESTS: dict[str, tuple[list[str], list[str]]] = {
     ),
 }  # fmt: skip
 
+# By package: the laws of its modules.
+LAWS = {
+    "graph": ["laws/test_prune_laws.py", "laws/test_diff_laws.py", "laws/test_collapse_laws.py", "laws/test_effects_laws.py"],
+    "manager": ["laws/test_manager_laws.py", "laws/test_manager_pipeline_laws.py"],
+}  # fmt: skip
+
 _COMPARISONS = {
     ast.Eq: ast.NotEq, ast.NotEq: ast.Eq, ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt,
     ast.In: ast.NotIn, ast.NotIn: ast.In, ast.Is: ast.IsNot, ast.IsNot: ast.Is,
@@ -62,9 +72,23 @@ class Mutant(NamedTuple):
         return hashlib.sha256(f"{self.name}\n{self.part}".encode()).hexdigest()[:12]
 
 
+def module_of(name: str) -> str:
+    """The module that a name means: a pass, or one that is named with its package."""
+    return f"fxpasses.{name}" if "." in name else f"fxpasses.passes.{name}"
+
+
+def tests_of(name: str) -> tuple[list[str], list[str]]:
+    """The tests of a pass or module: those that are quick, and the laws."""
+    if name in TESTS:
+        return TESTS[name]
+    package, _, module = name.replace(".", "/").rpartition("/")
+    own = f"unit/{package}/test_{module}.py"
+    return [own if (HERE.parent / own).exists() else f"unit/{package}"], LAWS[package.split("/")[0]]
+
+
 def mutants_of(name: str) -> list[Mutant]:
-    """Every change of a pass, in the order of its lines."""
-    source = source_of(f"fxpasses.passes.{name}").read_text(encoding="utf-8")
+    """Every change of a pass or module, in the order of its lines."""
+    source = source_of(module_of(name)).read_text(encoding="utf-8")
     tree = ast.parse(source)
     places = list(_places(tree))
     found: list[Mutant] = []
@@ -175,8 +199,8 @@ def _put(tree: ast.Module, node: ast.AST, new: ast.AST | None) -> str:
 
 def found_by(mutant: Mutant) -> tuple[str, float]:
     """What finds a change, and how much processor time that took."""
-    module, spent = f"fxpasses.passes.{mutant.name}", 0.0
-    quick, laws = TESTS[mutant.name]
+    module, spent = module_of(mutant.name), 0.0
+    quick, laws = tests_of(mutant.name)
     for tests, limit in ((quick, 0), (laws, EXAMPLES)):
         run = run_tests(module, mutant.source, [f"tests/{each}" for each in tests], limit=limit, timeout=120)
         spent += run.seconds
@@ -204,11 +228,13 @@ def summarise(mutants: list[Mutant]) -> None:
     kept.sort(key=lambda entry: (entry["pass"], entry["line"], entry["what"]))
     RESULTS.write_text("".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in kept), encoding="utf-8")
     classes: dict[str, str] = json.loads(CLASSES.read_text(encoding="utf-8")) if CLASSES.exists() else {}
-    lines = ["# Changes of the passes, and what finds them", "", "Made by `python tests/planted/mutate.py`.", ""]
+    lines = ["# Changes of the source, and what finds them", "", "Made by `python tests/planted/mutate.py`.", ""]
     lines += ["| pass | changes | tried | found | same behaviour | score |", "|---|---|---|---|---|---|"]
-    for name in [*TESTS, "all"]:
-        mine = [entry for entry in kept if name in (entry["pass"], "all")]
-        total = sum(name in (mutant.name, "all") for mutant in mutants)
+    others = sorted({mutant.name for mutant in mutants} - {*TESTS})
+    rows = {**{each: {each} for each in TESTS}, "all passes": {*TESTS}, **{each: {each} for each in others}}
+    for name, parts in rows.items():
+        mine = [entry for entry in kept if entry["pass"] in parts]
+        total = sum(mutant.name in parts for mutant in mutants)
         found = sum(bool(entry["found_by"]) for entry in mine)
         same = sum(not entry["found_by"] and classes.get(_label(entry), "").startswith("same") for entry in mine)
         score = f"{100 * found / max(1, len(mine) - same):.1f} %"
@@ -227,12 +253,17 @@ def _label(entry: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    minutes = float(sys.argv[1]) if len(sys.argv) > 1 else 60.0
-    names = sys.argv[2:] or list(TESTS)
-    mutants = {name: mutants_of(name) for name in TESTS}
+    options = [each for each in sys.argv[1:] if each != "--survivors"]
+    minutes = float(options[0]) if options else 60.0
+    names = options[1:] or list(TESTS)
+    done = known()
+    tried = [entry["pass"] for entry in done.values()]
+    mutants = {name: mutants_of(name) for name in dict.fromkeys([*TESTS, *names, *tried])}
     # From each pass in turn, so that a run that is stopped has looked at all of them.
     order = [each for row in itertools.zip_longest(*(mutants[name] for name in names)) for each in row if each]
-    done, end = known(), time.monotonic() + 60 * minutes
+    if "--survivors" in sys.argv:
+        order = [each for each in order if each.key in done and not done.pop(each.key)["found_by"]]
+    end = time.monotonic() + 60 * minutes
     preload()
     for mutant in order:
         if mutant.key in done or time.monotonic() > end:
