@@ -7,12 +7,11 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
-from support.generated import DETERMINISTIC, Prepared, names, small_cases, some_of
+from support.generated import DETERMINISTIC, named_capture, names, small_cases, some_of
 from support.oracle import ValuesAtBirth, assert_bit_equal
 from torch import fx
 
 from fxpasses import testing as fxt
-from fxpasses.capture import capture_symbolic
 from fxpasses.graph.meta import qualified_name
 from fxpasses.passes.name_nodes import NameNodes
 from fxpasses.passes.protect_outputs import ProtectOutputs
@@ -35,8 +34,7 @@ def _arguments(case: Case) -> list[Any]:
 
 def _returning(case: Case, data: st.DataObject) -> fx.GraphModule:
     """The named graph of a model, returning some of its values; the last one too, so that every node runs."""
-    module = Prepared.of(case).module
-    captured = NameNodes()(capture_symbolic(module, training=case.training)).graph_module
+    captured = named_capture(case)
     wanted = some_of(data, names(captured), min_size=1, max_size=6)
     nodes = [node for node in captured.graph.nodes if qualified_name(node) in wanted]
     captured.graph.output_node().args = (tuple(nodes),)
@@ -52,7 +50,6 @@ def test_each_output_is_what_it_was_when_it_was_made(case: Case, data: st.DataOb
     values = dict(zip(_names_of_inputs(graph_module), _arguments(case), strict=True))
     oracle_inputs = [values[name] for name in _names_of_inputs(oracle.module)]
     protected = ProtectOutputs()(graph_module).graph_module
-    Prepared.of(case)
     actual = _run(lambda: protected(*_arguments(case)))
     _run(lambda: oracle.run(*oracle_inputs))
     for value, name in zip(actual, returned, strict=True):
@@ -67,7 +64,7 @@ def _run(function: Any) -> Any:
 
 
 def _returning_the_same(case: Case, returned: list[str]) -> fx.GraphModule:
-    captured = capture_symbolic(Prepared.of(case).module, training=case.training)
+    captured = named_capture(case)
     nodes = {node.name: node for node in captured.graph.nodes}
     captured.graph.output_node().args = (tuple(nodes[name] for name in returned),)
     captured.recompile()
