@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from support import examples
@@ -9,7 +11,7 @@ from torch.nn import functional
 from fxpasses.capture import capture_symbolic
 from fxpasses.errors import ArgumentTypeError
 from fxpasses.graph.meta import set_name
-from fxpasses.passes.diff_modes import DiffModes, ModeDiff, diff_as_networkx, diff_graphs
+from fxpasses.passes.diff_modes import DiffModes, ModeDiff, _moved, diff_as_networkx, diff_graphs
 from fxpasses.passes.name_nodes import NameNodes
 
 
@@ -132,3 +134,15 @@ def test_the_union_has_what_one_mode_alone_has() -> None:
     assert modes["a", "sigmoid"] == ("train",)
     assert modes["a", "cos"] == ("eval",)
     assert modes["dropout", "mul"] == ("train", "eval")
+
+
+@pytest.mark.parametrize("count", range(7))
+def test_as_few_nodes_as_possible_are_said_to_have_moved(count: int) -> None:
+    for order in itertools.permutations(range(count)):
+        left = [position for index, position in enumerate(order) if index not in _moved(list(order))]
+        assert left == sorted(left)
+        assert len(left) == max(length for length in range(count + 1) if _has_increasing(order, length))
+
+
+def _has_increasing(order: tuple[int, ...], length: int) -> bool:
+    return any(list(part) == sorted(part) for part in itertools.combinations(order, length))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -168,6 +169,26 @@ def test_the_name_of_a_module_without_operations_is_taken() -> None:
             return self.add(x) + 1
 
     assert _names(Model()) == ["x", "add_1"]
+
+
+class Adds(nn.Module):
+    """Has a module and a parameter that are called like operations."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add, self.mul = nn.Sequential(nn.Sequential(nn.ReLU())), nn.Parameter(torch.ones(3))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return (self.add(x * 2) + 1) * self.mul
+
+
+@pytest.mark.parametrize("trace", [fx.symbolic_trace, capture_symbolic])
+def test_operations_leave_their_names_to_modules_and_parameters(trace: Callable[[nn.Module], fx.GraphModule]) -> None:
+    captured = trace(Adds())
+    assert NameNodes()(captured).modified
+    names = [qualified_name(node) for node in captured.graph.nodes if node.op != "output"]
+    assert names == ["x", "mul_1", "add.0.0", "add_1", "mul", "mul_2"]
+    assert not NameNodes()(captured).modified
 
 
 def test_a_further_call_gets_a_name_that_no_other_call_has() -> None:
