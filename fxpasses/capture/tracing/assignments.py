@@ -27,7 +27,8 @@ def recorded_assignments(tracer: CaptureTracer) -> Generator[None]:
         elif isinstance(value, fx.Proxy) and name in module._buffers:
             tracer.assign_buffer(module, name, value)
         else:
-            tracer.losses.see_assignment(tracer.running_module(), name)
+            if module in tracer.tree.paths:  # one that the forward has just made may be gone after it
+                tracer.losses.see_assignment(tracer.running_module(), name)
             original(module, name, value)
 
     nn.Module.__setattr__ = assign  # pyright: ignore[reportAttributeAccessIssue] # its declared values are too few

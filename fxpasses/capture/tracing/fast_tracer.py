@@ -19,6 +19,8 @@ from fxpasses.capture.patching import replaced
 # Assigning to a node also takes it out of its graph's index and puts it back, which arguments do not matter to.
 _set_args = cast("Callable[[fx.Node, Any], None]", fx.Node.args.fset)
 _set_kwargs = cast("Callable[[fx.Node, Any], None]", fx.Node.kwargs.fset)
+# How `torch.fx` knows its own wrappers, which are not to be wrapped again.
+_IS_WRAPPER = "__fx_already_patched"
 _PLAIN_TYPES = frozenset({int, float, bool, str, type(None), type(...), torch.dtype, torch.device})
 
 
@@ -118,8 +120,12 @@ def _recorded_whole(modules: Iterable[ModuleType], function_ids: Collection[int]
     """
     with ExitStack() as stack:
         for namespace in map(vars, modules):
-            functions = {name: value for name, value in namespace.items() if id(value) in function_ids}
-            wrapped = {name: _wrapped(value) for name, value in functions.items() if not name.startswith("_")}
+            functions = {
+                name: value
+                for name, value in namespace.items()
+                if id(value) in function_ids and not name.startswith("_") and not hasattr(value, _IS_WRAPPER)
+            }
+            wrapped = {name: _wrapped(value) for name, value in functions.items()}
             stack.enter_context(replaced({0: namespace}, wrapped))
         yield
 
@@ -127,7 +133,7 @@ def _recorded_whole(modules: Iterable[ModuleType], function_ids: Collection[int]
 @functools.lru_cache(maxsize=4096)
 def _wrapped(function: Callable[..., Any]) -> Callable[..., Any]:
     wrapper = _create_wrapped_func(function)
-    wrapper.__fx_already_patched = True  # pyright: ignore[reportFunctionMemberAccess] # how fx knows its own wrappers
+    setattr(wrapper, _IS_WRAPPER, True)
     return wrapper
 
 

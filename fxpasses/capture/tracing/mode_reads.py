@@ -33,11 +33,15 @@ class _WatchedFlag:
 @contextmanager
 def watched_training_flag(tracer: CaptureTracer) -> Generator[None]:
     """Lets `tracer` see each read of `module.training`, wherever in the traced code it happens."""
+    outer = vars(nn.Module).get("training")  # of a capture that this one runs inside of
     nn.Module.training = _WatchedFlag(tracer)  # pyright: ignore[reportAttributeAccessIssue] # a descriptor for a while
     try:
         yield
     finally:
-        del nn.Module.training
+        if outer is None:
+            del nn.Module.training
+        else:
+            nn.Module.training = outer
 
 
 @weakly_cached

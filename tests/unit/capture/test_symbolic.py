@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import operator
 from typing import Any
 
@@ -229,3 +230,25 @@ def test_options_are_completed_and_checked() -> None:
         tracer_options({"leaf": []})
     with pytest.raises(ArgumentTypeError, match="did you mean its class, ReLU"):
         checked_leaf_classes([nn.ReLU()])
+
+
+class Roots(nn.Module):
+    def forward(self, x: torch.Tensor) -> Any:
+        return x * math.sqrt(x.shape[1])
+
+
+def test_a_capture_inside_of_a_capture_records_the_functions_themselves() -> None:
+    inner: list[Any] = []
+
+    class CapturesWhileItRuns(nn.Module):
+        def forward(self, x: torch.Tensor) -> Any:
+            inner.extend(node.target for node in capture_symbolic(Roots()).graph.nodes)
+            return x + math.sqrt(x.shape[0]) if self.training else x
+
+    before = math.sqrt
+    outer = capture_symbolic(CapturesWhileItRuns())
+    assert math.sqrt is before
+    assert before in inner
+    assert outer.graph.find_nodes(op="call_function", target=before)
+    assert outer.meta["fxpasses"].mode_readers == ("",)
+    assert "training" not in vars(nn.Module)
