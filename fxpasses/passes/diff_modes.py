@@ -213,7 +213,7 @@ def _inputs(graph: nx.MultiDiGraph[str], name: str) -> list[tuple[int, str]]:
 
 
 def _wiring(graph: nx.MultiDiGraph[str], name: str) -> str:
-    return "from " + (", ".join(source for _, source in _inputs(graph, name)) or "nothing")
+    return "from " + ", ".join(source for _, source in _inputs(graph, name))
 
 
 def _moved(positions: list[int]) -> list[int]:

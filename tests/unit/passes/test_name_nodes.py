@@ -56,6 +56,29 @@ def test_a_name_that_somebody_gave_is_kept_though_it_is_a_modules(path: str, fur
     assert found == expected
 
 
+def test_torchvisions_names_are_not_kept_as_somebodys_own() -> None:
+    captured = NameNodes("torchvision")(capture_symbolic(Layered())).graph_module
+    assert NameNodes()(captured).modified
+    assert [qualified_name(node) for node in captured.graph.nodes if node.op != "output"] == _names(Layered())
+
+
+def test_an_argument_under_another_name_leaves_its_own_to_others() -> None:
+    captured = capture_symbolic(Layered())
+    (argument,) = captured.graph.find_nodes(op="placeholder", target="relu")
+    set_name(argument, "offset", "exact")
+    names = [qualified_name(node) for node in NameNodes()(captured).graph_module.graph.nodes]
+    assert names[1] == "offset"
+    assert names[-2] == "relu"
+
+
+def test_a_graph_made_by_hand_gives_a_module_its_path() -> None:
+    graph = fx.Graph()
+    made = graph.call_module("relu", (graph.call_function(torch.relu, (graph.placeholder("x"),)),))
+    graph.output(made)
+    graph_module = fx.GraphModule({"relu": nn.ReLU()}, graph)
+    assert list(names_of(graph_module, "exact").values()) == ["x", "relu_1", "relu"]
+
+
 def test_the_output_is_no_value_and_has_no_name() -> None:
     captured = NameNodes()(capture_symbolic(Layered())).graph_module
     assert qualified_name(captured.graph.output_node()) is None
@@ -142,6 +165,15 @@ def test_names_come_in_the_order_of_the_graph_though_not_given_in_it() -> None:
     captured = capture_symbolic(Scales())
     assert list(names_of(captured, "exact").values()) == ["x", "scale", "add_1", "add", "mul"]
     assert list(names_of(captured, "exact")) == list(captured.graph.nodes)[:-1]
+
+
+def test_a_method_of_a_buffer_is_an_operation_on_buffers_alone_too() -> None:
+    graph = fx.Graph()
+    scale = graph.get_attr("scale")
+    made = graph.call_function(torch.add, (graph.call_method("exp", (scale,)), scale))
+    graph.output(graph.call_module("layer", (made,)))
+    graph_module = fx.GraphModule({"scale": torch.ones(3), "layer": nn.ReLU()}, graph)
+    assert {node.name for node in buffer_expressions(graph_module)} == {"scale", "exp", "add"}
 
 
 def test_what_is_made_of_nothing_is_not_made_of_buffers() -> None:

@@ -129,13 +129,26 @@ def test_a_node_that_is_not_kept_endangers_nothing() -> None:
     assert relu in graph_module.graph.nodes
 
 
-def test_a_buffer_that_a_later_call_writes_is_copied() -> None:
+def _counting() -> fx.GraphModule:
+    """Returns a buffer to which it adds one."""
     model = nn.Module()
     model.register_buffer("count", torch.zeros(2))
     graph = fx.Graph()
     graph.create_node("call_method", "add_", (graph.get_attr("count"), 1))
     graph.output(graph.get_attr("count"))
-    graph_module = fx.GraphModule(model, graph)
+    return fx.GraphModule(model, graph)
+
+
+def test_a_write_that_is_not_kept_endangers_nothing_in_a_later_call() -> None:
+    graph_module = _counting()
+    _, add, read, _ = graph_module.graph.nodes
+    effects = analyze_effects(graph_module)
+    assert overwritten_outputs(graph_module.graph, effects, kept={read, add}) == (read,)
+    assert overwritten_outputs(graph_module.graph, effects, kept={read}) == ()
+
+
+def test_a_buffer_that_a_later_call_writes_is_copied() -> None:
+    graph_module = _counting()
     assert ProtectOutputs()(graph_module).copies == 1
     graph_module.recompile()
     first = graph_module()

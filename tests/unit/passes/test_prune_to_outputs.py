@@ -118,14 +118,17 @@ def test_what_the_model_said_of_its_result_is_not_said_of_the_features() -> None
 
 
 class Keeps(nn.Module):
-    """Returns a named tuple inside other containers, of values that its caller writes."""
+    """Returns a named tuple inside other containers, of values that it and its caller write."""
 
     def __init__(self, wrap: Callable[[examples.Pair], Any]) -> None:
         super().__init__()
         self.wrap = wrap
 
     def forward(self, x: torch.Tensor) -> Any:
-        return self.wrap(examples.Pair(x + 1, x + 2))
+        small, large = x + 1, x + 2
+        small.abs_()
+        large.mul_(2)
+        return self.wrap(examples.Pair(small, large))
 
 
 class WritesWhatItGot(nn.Module):
@@ -148,7 +151,7 @@ def test_a_named_tuple_in_a_container_has_the_values_of_its_moment(wrap: Callabl
     pruned.graph.lint()
     x = torch.randn(2, 3)
     protected = ProtectOutputs()(pruned).graph_module
-    assert_bit_equal(protected(x)["keeps"], wrap(examples.Pair(x + 1, x + 2)))
+    assert_bit_equal(protected(x)["keeps"], wrap(examples.Pair((x + 1).abs(), (x + 2) * 2)))
 
 
 def test_a_named_tuple_may_hold_a_number() -> None:
