@@ -248,6 +248,6 @@ def _torchvision_names(nodes: list[fx.Node], unnamed: set[fx.Node]) -> dict[fx.N
 
 
 def _torchvision_base(node: fx.Node) -> str:
-    """Returns the name before numbers; torchvision takes that of a parameter from the node, which is in lower case."""
+    """Returns the name before numbers; torchvision takes those of parameters and arguments from nodes, in lower case."""
     parent, dot, short = _base_name(node).rpartition(".")
-    return parent + dot + (snake_case(short) if node.op == "get_attr" else short)
+    return parent + dot + (snake_case(short) if node.op in ("get_attr", "placeholder") else short)

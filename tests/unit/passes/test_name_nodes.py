@@ -107,6 +107,23 @@ def test_torchvisions_style_writes_parameters_in_lower_case(style: str) -> None:
     assert theirs == ["input", "0._0_a", "0.mul", "0._0_log_scale", "0.add"]
 
 
+class Nested(nn.Module):
+    """Has capitals in the names of an argument, of modules and of a parameter inside of one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.Block, self.Norm = Capitals(), nn.LayerNorm(3)
+
+    def forward(self, X: torch.Tensor) -> torch.Tensor:  # noqa: N803 - the point of it
+        return self.Norm(self.Block(X))
+
+
+def test_torchvisions_style_writes_arguments_in_lower_case_and_modules_as_they_are() -> None:
+    theirs = torchvision_extraction.get_graph_node_names(Nested())[1]
+    assert _names(Nested(), "torchvision") == theirs
+    assert _names(Nested())[0] == "X"
+
+
 def test_naming_again_changes_nothing() -> None:
     captured = capture_symbolic(Layered())
     assert NameNodes()(captured).modified
