@@ -153,7 +153,7 @@ COMPARED: dict[str, Bug] = {
         "test_diff_laws.py::test_the_networkx_graph_tells_the_whole_graph",
     ),
     "the_nodes_own_name_counts": Bug(
-        "fxpasses.graph.digraph", "qualified_name(node) or node.name for node", "node.name for node",
+        "fxpasses.graph.digraph", "key = name = qualified_name(node) or node.name", "key = name = node.name",
         "test_diff_laws.py::test_the_nodes_own_names_do_not_matter",
     ),
 }  # fmt: skip
