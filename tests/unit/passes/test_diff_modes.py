@@ -111,6 +111,17 @@ def test_it_tells_where_a_value_comes_from_in_each_mode() -> None:
     assert str(rewired[0]) == "mul: rewired: from dropout, sigmoid in train mode, from dropout, b in eval mode"
 
 
+class Repeats(nn.Module):
+    """Uses a value twice, around another one."""
+
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return torch.cat([x, y, x] if self.training else [y, x, y])
+
+
+def test_a_value_that_is_used_twice_is_told_at_both_places() -> None:
+    assert str(_diff(Repeats())) == "cat: rewired: from x, y, x in train mode, from y, x, y in eval mode"
+
+
 class Swaps(nn.Module):
     """Runs two layers in another order, and uses a constant that cannot be compared at a glance."""
 
