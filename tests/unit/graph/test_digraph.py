@@ -49,5 +49,5 @@ def test_every_use_is_an_edge() -> None:
 def test_a_part_of_a_graph_has_the_edges_that_lead_to_it() -> None:
     part = to_networkx(_chain(), ["cos"])
     assert list(part.edges()) == [("abs_1", "cos")]
-    assert part.nodes["cos"]["op"] == "call_method"
+    assert (part.nodes["cos"]["op"], part.nodes["cos"]["target"]) == ("call_method", "cos")
     assert part.nodes["abs_1"] == {}
