@@ -2,8 +2,8 @@
 
 Changes one thing at a time in `fxpasses/passes/<pass>.py` (a comparison, a constant, a statement, …) and runs the tests
 of that pass: unit tests and printed graphs first, then the laws on a few models. A module of the graph or the manager can
-be named too, such as `graph.digraph` or `manager.contract`: it is tried with the unit tests that mirror it, or with all of
-its package where there are none, and with the laws of that package.
+be named too, such as `graph.digraph` or `manager.contract`: it is tried with the unit tests that mirror it, those of its
+package, and the laws of that package.
 
 What has run is remembered in `mutants.jsonl` until the function changes, so that a run that was stopped goes on where it
 was; each line there says which change it was and what found it. With `--survivors`, what nothing found is tried again.
@@ -83,7 +83,8 @@ def tests_of(name: str) -> tuple[list[str], list[str]]:
         return TESTS[name]
     package, _, module = name.replace(".", "/").rpartition("/")
     own = f"unit/{package}/test_{module}.py"
-    return [own if (HERE.parent / own).exists() else f"unit/{package}"], LAWS[package.split("/")[0]]
+    mirror = [own] if (HERE.parent / own).exists() else []
+    return [*mirror, f"unit/{package}"], LAWS[package.split("/")[0]]
 
 
 def mutants_of(name: str) -> list[Mutant]:
