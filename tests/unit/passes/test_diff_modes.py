@@ -29,13 +29,15 @@ class Several(nn.Module):
         super().__init__()
         self.a, self.b = nn.Linear(3, 3), nn.Linear(3, 3)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def layers(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Calls `a` and then `b`, in evaluation mode the other way round; returns them in one order."""
         if self.training:
-            first, second = self.a(x), self.b(x)
-            first = first.sigmoid()
-        else:
-            second, first = self.b(x), self.a(x)
-            first = first.cos()
+            return self.a(x), self.b(x)
+        return (self.b(x), self.a(x))[::-1]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        first, second = self.layers(x)
+        first = first.sigmoid() if self.training else first.cos()
         kept = functional.dropout(first, 0.3, self.training)
         return kept * (first if self.training else second)
 
@@ -122,19 +124,11 @@ def test_a_value_that_is_used_twice_is_told_at_both_places() -> None:
     assert str(_diff(Repeats())) == "cat: rewired: from x, y, x in train mode, from y, x, y in eval mode"
 
 
-class Swaps(nn.Module):
+class Swaps(Several):
     """Runs two layers in another order, and uses a constant that cannot be compared at a glance."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.a, self.b = nn.Linear(3, 3), nn.Linear(3, 3)
-
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if self.training:
-            first, second = self.a(x), self.b(x)
-        else:
-            second, first = self.b(x), self.a(x)
-        return torch.add(first, second, alpha=float("0.5"))
+        return torch.add(*self.layers(x), alpha=float("0.5"))
 
 
 def test_order_alone_is_no_other_wiring() -> None:
