@@ -10,7 +10,7 @@ import torch
 from torch import fx
 
 from fxpasses.graph.bits import cloned, first_difference
-from fxpasses.graph.interpreter import Interpreter
+from fxpasses.graph.interpreter import Interpreter, in_order
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def values_at_birth(
     try:
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
-            recorder.run(*_in_order(graph_module, cloned(tuple(args)), cloned(dict(kwargs or {}))))
+            recorder.run(*in_order(graph_module, cloned(tuple(args)), cloned(dict(kwargs or {}))))
     except Exception as error:
         if not any(value is error for value in recorder.values.values()):
             raise
@@ -92,14 +92,6 @@ def values_at_birth(
         for name, buffer in graph_module.named_buffers():
             buffer.detach().copy_(buffers[name])
     return recorder.values
-
-
-def _in_order(graph_module: fx.GraphModule, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
-    placeholders = [node for node in graph_module.graph.nodes if node.op == "placeholder"]
-    values = list(args)
-    for node in placeholders[len(args) :]:
-        values.append(kwargs[node.target] if node.target in kwargs else node.args[0])
-    return values
 
 
 def first_divergence(

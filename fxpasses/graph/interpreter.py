@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from torch import fx
@@ -31,3 +32,14 @@ class Interpreter(fx.Interpreter):
 
         args, kwargs = (map_structure(passed, value_of) for passed in (n.args, n.kwargs))
         return cast("tuple[Any, ...]", args), cast("dict[str, Any]", kwargs)
+
+
+def in_order(graph_module: fx.GraphModule, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Any]:
+    """The inputs of a graph as an interpreter takes them: one for each placeholder, defaults where there is none.
+
+    Example:
+        >>> in_order(fx.symbolic_trace(lambda x, y, z=3: x + y + z), [1], {"y": 2})
+        [1, 2, 3]
+    """
+    placeholders = graph_module.graph.find_nodes(op="placeholder")[len(args) :]
+    return [*args, *(kwargs[node.target] if node.target in kwargs else node.args[0] for node in placeholders)]

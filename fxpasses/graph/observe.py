@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +13,7 @@ from torch import fx, nn
 from fxpasses.errors import RequestError
 from fxpasses.graph.bits import cloned
 from fxpasses.graph.calls import leaves
-from fxpasses.graph.interpreter import Interpreter
+from fxpasses.graph.interpreter import Interpreter, in_order
 from fxpasses.graph.recorded_values import recorded_value
 
 
@@ -49,8 +49,10 @@ class _Observer(Interpreter):
         return value
 
 
-def observe(graph_module: fx.GraphModule, args: Sequence[Any], *, seed: int = 0) -> Observed:
-    """Runs the graph, as it is, on copies of `args`; needs no compiled code, and records no gradient.
+def observe(
+    graph_module: fx.GraphModule, args: Sequence[Any], kwargs: Mapping[str, Any] | None = None, *, seed: int = 0
+) -> Observed:
+    """Runs the graph, as it is, on copies of its inputs; needs no compiled code, and records no gradient.
 
     Buffers, arguments and the random state are what they were before.
 
@@ -63,7 +65,7 @@ def observe(graph_module: fx.GraphModule, args: Sequence[Any], *, seed: int = 0)
     observer = _Observer(graph_module)
     with torch.no_grad(), torch.random.fork_rng(devices=[]), _own_buffers(graph_module):
         torch.manual_seed(seed)
-        output = observer.run(*cloned(tuple(args)))
+        output = observer.run(*cloned(in_order(graph_module, args, kwargs or {})))
         finals = cloned(observer.finals)
     returned = leaves(graph_module.graph.output_node().args)
     names = tuple(leaf.name if isinstance(leaf, fx.Node) else None for leaf in returned)

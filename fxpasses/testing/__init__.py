@@ -55,6 +55,7 @@ if TYPE_CHECKING:
         WellFormedViolation,
     )
     from fxpasses.testing.repro import save_repro
+    from fxpasses.testing.shared_run import SharedRun, VacuousLawError
     from fxpasses.testing.source import to_source
     from fxpasses.testing.suite import pass_suite
 
@@ -105,6 +106,7 @@ _HOMES = {
         "WellFormedViolation",
     ],
     "fxpasses.testing.repro": ["save_repro"],
+    "fxpasses.testing.shared_run": ["SharedRun", "VacuousLawError"],
     "fxpasses.testing.source": ["to_source"],
     "fxpasses.testing.suite": ["pass_suite"],
 }
@@ -143,6 +145,7 @@ __all__ = [
     "Reduced",
     "SameInEveryProcess",
     "SameInEveryProcessViolation",
+    "SharedRun",
     "Shrinks",
     "ShrinksViolation",
     "SurvivesCopying",
@@ -150,6 +153,7 @@ __all__ = [
     "Total",
     "TotalViolation",
     "Trial",
+    "VacuousLawError",
     "WellFormed",
     "WellFormedViolation",
     "assert_golden",

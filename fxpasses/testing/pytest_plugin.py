@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 PROFILES = {"quick": 50, "default": 400, "thorough": 20_000}
+# The ways of pytest-xdist in which a worker may get one test of a shared run and not the others.
+DEALT_OUT_ONE_BY_ONE = ("load", "worksteal")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -44,6 +46,28 @@ def _use_profile(name: str) -> None:
         f"fxpasses-{name}", settings(max_examples=PROFILES[name], deadline=None, suppress_health_check=slow)
     )
     settings.load_profile(f"fxpasses-{name}")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tells a worker of pytest-xdist how tests are dealt out."""
+    node.workerinput["fxpasses_dist"] = node.config.getoption("dist")
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Tells laws that share a run which of them are selected."""
+    shared_run = sys.modules.get("fxpasses.testing.shared_run")
+    dealt_out = getattr(session.config, "workerinput", {}).get("fxpasses_dist")
+    if shared_run is None or dealt_out in DEALT_OUT_ONE_BY_ONE:
+        return
+    shared_run.select([law for item in session.items if (law := shared_law(item)) is not None])
+
+
+def shared_law(item: pytest.Item) -> Any:
+    """The law that a test is about, if that one looks at examples together with others: the test's own, or its parameter."""
+    parameters = getattr(item, "callspec", None)
+    candidates = [getattr(item, "obj", None), *(parameters.params.values() if parameters else ())]
+    return next((law for each in candidates if (law := getattr(each, "shared_law", None)) is not None), None)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

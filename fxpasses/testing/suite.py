@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from unittest import SkipTest
 
 from fxpasses.errors import MissingExtraError
 from fxpasses.testing.case import Case
-from fxpasses.testing.checks import check_pass
+from fxpasses.testing.checks import check_trial, trial_of
 from fxpasses.testing.laws.claims import laws_for
-from fxpasses.testing.laws.law import FIRED, NOTHING_CLAIMED, Law, PassLike, name_of
+from fxpasses.testing.laws.law import FIRED, NOTHING_CLAIMED, Law, PassLike, Trial, name_of
 
-
-class VacuousLawError(AssertionError):
-    """A law that passed because it never looked at anything."""
+if TYPE_CHECKING:
+    from fxpasses.testing.shared_run import SharedRun
 
 
 def pass_suite(
@@ -28,8 +28,9 @@ def pass_suite(
 ) -> type:
     """Makes a class that pytest collects, with one property test for each law.
 
-    After its examples, each test checks that its law looked at what there is to look at: a law that never does is
-    no evidence. A law about what a pass says of itself is skipped for a function that says nothing.
+    The tests share a run over the examples, and what the pass makes of each; see `SharedRun`. After it, each test
+    checks that its law looked at what there is to look at: a law that never does is no evidence. A law about what a
+    pass says of itself is skipped for a function that says nothing.
 
     Args:
         pass_: The pass.
@@ -49,54 +50,70 @@ def pass_suite(
         >>> [name for name in vars(suite) if name.startswith("test")][:3]
         ['test_well_formed', 'test_equivalent', 'test_preserves_input']
     """
+    over_cases = _shared_run(strategy, settings)
+    trials = _Trials(pass_)
     tests = {
-        f"test_{law.slug}": _test(pass_, law, strategy, settings, allowed, (vacuous or {}).get(law.name, ()))
+        f"test_{law.slug}": _test(trials, law, over_cases, allowed, (vacuous or {}).get(law.name, ()))
         for law in (laws_for(pass_) if laws is None else laws)
     }
     return type(f"Test{name_of(pass_)}", (), {"__doc__": f"The laws of {name_of(pass_)}.", **tests})
 
 
-def _test(
-    pass_: PassLike,
-    law: Law,
-    strategy: Any,
-    settings: Any,
-    allowed: tuple[type[Exception], ...],
-    vacuous: Sequence[str],
-) -> Callable[[Any], None]:
+def _shared_run(strategy: Any, settings: Any) -> SharedRun:
     try:
-        from hypothesis import given
-
         from fxpasses.testing import strategies
-    except ImportError as error:
+        from fxpasses.testing.shared_run import SharedRun
+    except MissingExtraError as error:
         raise MissingExtraError("pass_suite needs hypothesis: pip install 'fxpasses[testing]'") from error
+    return SharedRun(strategies.cases() if strategy is None else strategy, settings=settings)
 
-    @given(case=strategy if strategy is not None else strategies.cases())
-    def examples(case: Case) -> None:
+
+class _Trials:
+    """What a pass made of the latest example, for each law to look at once."""
+
+    def __init__(self, pass_: PassLike) -> None:
+        self.pass_ = pass_
+        self._case: Case | None = None
+        self._trial: Trial | None = None
+        self._seen_by: set[Law] = set()
+
+    def of(self, case: Case, law: Law) -> Trial:
+        # A law that comes again has another example, even if it is the same model.
+        if self._trial is None or case is not self._case or law in self._seen_by:
+            self._case, self._trial, self._seen_by = case, trial_of(self.pass_, case), set()
+        self._seen_by.add(law)
+        return self._trial
+
+
+def _test(
+    trials: _Trials, law: Law, over_cases: SharedRun, allowed: tuple[type[Exception], ...], vacuous: Sequence[str]
+) -> Callable[[Any], None]:
+    fired: Counter[str] = Counter()
+
+    def holds(case: Case) -> None:
         __tracebackhide__ = True
-        check_pass(pass_, case, laws=[law], allowed=allowed)
+        before = {aspect: FIRED[law.name, aspect] for aspect in (*law.aspects, NOTHING_CLAIMED)}
+        check_trial(trials.of(case, law), [law], allowed)
+        fired.update({aspect: FIRED[law.name, aspect] - count for aspect, count in before.items()})
 
-    run = (settings or _patient())(examples)
+    holds.__qualname__ = f"{name_of(trials.pass_)}.{law.slug}"
+    shared_law = over_cases.add(holds)
 
     def test(self: Any) -> None:  # noqa: ARG001 - a method
         __tracebackhide__ = True
-        before = FIRED.copy()
-        run()
-        idle = [aspect for aspect in law.aspects if FIRED[law.name, aspect] == before[law.name, aspect]]
-        idle = [aspect for aspect in idle if aspect not in vacuous]
-        if idle and FIRED[law.name, NOTHING_CLAIMED] > before[law.name, NOTHING_CLAIMED]:
-            raise SkipTest("the pass claims nothing that this law could find wrong")
-        if idle:
-            raise VacuousLawError(f"{law.name} was not broken, and never looked at: {', '.join(idle)}")
+        shared_law()
+        _check_that_it_looked(law, fired, vacuous)
 
     test.__doc__ = (type(law).__doc__ or "").partition("\n")[0]
+    test.__dict__.update(shared_law=shared_law)
     return test
 
 
-def _patient() -> Any:
-    """The profile's settings, for examples that take as long as the model that is drawn."""
-    from hypothesis import HealthCheck, settings
+def _check_that_it_looked(law: Law, fired: Counter[str], vacuous: Sequence[str]) -> None:
+    from fxpasses.testing.shared_run import VacuousLawError
 
-    slow = (HealthCheck.too_slow, HealthCheck.data_too_large)
-    suppressed = {*settings().suppress_health_check, *slow}
-    return settings(deadline=None, suppress_health_check=sorted(suppressed, key=str))
+    idle = [aspect for aspect in law.aspects if not fired[aspect] and aspect not in vacuous]
+    if idle and fired[NOTHING_CLAIMED]:
+        raise SkipTest("the pass claims nothing that this law could find wrong")
+    if idle:
+        raise VacuousLawError(f"{law.name} was not broken, and never looked at: {', '.join(idle)}")

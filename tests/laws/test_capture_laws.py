@@ -6,7 +6,7 @@ The oracles: the symbolic capture for the one with values, and the paths and ret
 from __future__ import annotations
 
 from hypothesis import given
-from support.captures import law_of_every_capture
+from support.captures import OverCaptures
 from support.generated import Prepared, named_capture, names, small_cases
 from support.oracle import Calls, assert_bit_equal
 from torch import fx
@@ -16,6 +16,8 @@ from fxpasses.feature_extraction.captures import CaptureName
 from fxpasses.graph.values import NamedValues
 from fxpasses.testing import Case
 from fxpasses.testing.strategies import ALL, cases
+
+over_cases = OverCaptures(small_cases)
 
 
 def _nodes(captured: fx.GraphModule) -> list[tuple[str, str, str]]:
@@ -42,18 +44,18 @@ def test_values_trace_what_plain_tracing_cannot(case: Case) -> None:
     assert_bit_equal(ours, theirs)
 
 
-@law_of_every_capture(small_cases)
+@over_cases.law
 def test_every_node_has_a_name_and_no_two_the_same(capture: CaptureName, case: Case) -> None:
     found = names(named_capture(case, capture))
     assert len(set(found)) == len(found)
 
 
-@law_of_every_capture(small_cases)
+@over_cases.law
 def test_names_are_the_same_each_time(capture: CaptureName, case: Case) -> None:
     assert names(named_capture(case, capture)) == names(named_capture(case, capture))
 
 
-@law_of_every_capture(small_cases)
+@over_cases.law
 def test_every_module_that_is_called_can_be_named(capture: CaptureName, case: Case) -> None:
     eager = Prepared.of(case)
     values = NamedValues(named_capture(case, capture))
@@ -62,7 +64,7 @@ def test_every_module_that_is_called_can_be_named(capture: CaptureName, case: Ca
             assert not path or (path in values and f"{path}@{index}" in values), (path, index)
 
 
-@law_of_every_capture(small_cases)
+@over_cases.law
 def test_the_guards_let_the_examples_through(capture: CaptureName, case: Case) -> None:
     prepared = Prepared.of(case)
     guards = guards_of(prepared.captured(case, capture))

@@ -16,8 +16,11 @@ from fxpasses.graph.meta import qualified_name
 from fxpasses.manager import PassManager
 from fxpasses.passes.collapse_leaves import CollapseLeaves
 from fxpasses.passes.name_nodes import NameNodes
-from fxpasses.testing import Case
+from fxpasses.testing import Case, SharedRun
 from fxpasses.testing.strategies import cases
+
+over_cases = SharedRun(small_cases, st.data())
+over_deterministic_cases = SharedRun(deterministic_cases, st.data())
 
 READS_A_PARAMETER_AGAIN = Case("""
 import torch
@@ -117,13 +120,15 @@ def test_collapsing_is_tracing_with_the_leaves(case: Case, chosen: int) -> None:
 
 
 # When a caller picks an entry of a dict, no trace sees it: between which operations it does is not in the graph.
-@given(deterministic_cases, st.integers(0, 255))
-def test_collapsing_is_tracing_with_the_leaves_wherever_a_dicts_entries_are_picked(case: Case, chosen: int) -> None:
-    collapsed, traced = _collapsed_and_traced(case, chosen)
+@over_deterministic_cases.law
+def test_collapsing_is_tracing_with_the_leaves_wherever_a_dicts_entries_are_picked(
+    case: Case, data: st.DataObject
+) -> None:
+    collapsed, traced = _collapsed_and_traced(case, data.draw(st.integers(0, 255)))
     assert sorted(_named(collapsed)) == sorted(_named(traced))
 
 
-@given(small_cases, st.data())
+@over_cases.law
 def test_collapsing_changes_no_value_outside(case: Case, data: st.DataObject) -> None:
     prepared = Prepared.of(case)
     captured = NameNodes()(capture_symbolic(prepared.module, training=case.training)).graph_module
@@ -136,7 +141,7 @@ def test_collapsing_changes_no_value_outside(case: Case, data: st.DataObject) ->
     assert_bit_equal(prepared.run(collapsed), expected.run(expected.module))
 
 
-@given(small_cases)
+@over_cases.law
 def test_collapsing_nothing_changes_nothing(case: Case) -> None:
     captured = capture_symbolic(Prepared.of(case).module)
     before = str(captured.graph)
@@ -145,7 +150,7 @@ def test_collapsing_nothing_changes_nothing(case: Case) -> None:
     assert str(captured.graph) == before
 
 
-@given(small_cases, st.data())
+@over_cases.law
 def test_collapsing_one_after_the_other_is_collapsing_at_once(case: Case, data: st.DataObject) -> None:
     module = Prepared.of(case).module
     captured = capture_symbolic(module)
@@ -162,7 +167,7 @@ def test_collapsing_one_after_the_other_is_collapsing_at_once(case: Case, data: 
     assert _named(stepwise(capture_symbolic(module)).graph_module) == _named(at_once)
 
 
-@given(small_cases, st.data())
+@over_cases.law
 def test_a_collapsed_call_is_the_models_own_module(case: Case, data: st.DataObject) -> None:
     module = Prepared.of(case).module
     captured = NameNodes()(capture_symbolic(module)).graph_module
@@ -188,7 +193,7 @@ def _described(graph: fx.Graph) -> list[tuple[object, ...]]:
     return [(node.op, str(node.target), spelled(node.args), spelled(node.kwargs)) for node in graph.nodes]
 
 
-@given(small_cases, st.data())
+@over_cases.law
 def test_tracing_into_what_was_collapsed_gives_the_graph_back(case: Case, data: st.DataObject) -> None:
     module = Prepared.of(case).module
     captured = capture_symbolic(module, training=case.training)
@@ -204,7 +209,7 @@ def test_tracing_into_what_was_collapsed_gives_the_graph_back(case: Case, data: 
     assert _described(capture_symbolic(collapsed, training=case.training).graph) == before
 
 
-@given(deterministic_cases, st.data())
+@over_deterministic_cases.law
 def test_collapsing_changes_no_value_at_its_birth(case: Case, data: st.DataObject) -> None:
     expected = values_at_birth(case)
     prepared = Prepared.of(case)

@@ -8,7 +8,7 @@ from collections import OrderedDict
 
 import networkx as nx
 import torch
-from hypothesis import assume, given
+from hypothesis import assume
 from hypothesis import strategies as st
 from support.generated import Prepared, named_capture, small_cases
 from torch import fx
@@ -19,7 +19,9 @@ from fxpasses.graph.meta import qualified_name
 from fxpasses.graph.serialize import copy_graph
 from fxpasses.passes.diff_modes import DiffModes, ModeDiff, diff_as_networkx, diff_graphs
 from fxpasses.passes.name_nodes import NameNodes
-from fxpasses.testing import Case
+from fxpasses.testing import Case, SharedRun
+
+over_cases = SharedRun(small_cases, st.data())
 
 
 def _both_modes(case: Case) -> tuple[fx.Graph, fx.Graph]:
@@ -35,14 +37,14 @@ def _drawn_operation(graph: fx.Graph, data: st.DataObject) -> fx.Node:
     return next(node for node in graph.nodes if node.name == chosen)
 
 
-@given(small_cases)
+@over_cases.law
 def test_a_graph_does_not_differ_from_itself(case: Case) -> None:
     captured = named_capture(case)
     assert diff_graphs(captured.graph, captured.graph) == ModeDiff()
     assert not DiffModes(named_capture(case))(captured).diff
 
 
-@given(small_cases)
+@over_cases.law
 def test_the_other_way_round_it_is_the_inverse(case: Case) -> None:
     train, eval_ = _both_modes(case)
     there, back = diff_graphs(train, eval_), diff_graphs(eval_, train)
@@ -68,7 +70,7 @@ def _as_plain_networkx(graph: fx.Graph) -> nx.DiGraph:
     return result
 
 
-@given(small_cases)
+@over_cases.law
 def test_no_difference_means_isomorphic(case: Case) -> None:
     train, eval_ = _both_modes(case)
     same = nx.is_isomorphic(
@@ -79,7 +81,7 @@ def test_no_difference_means_isomorphic(case: Case) -> None:
     assert same is not bool(diff_graphs(train, eval_))
 
 
-@given(small_cases)
+@over_cases.law
 def test_the_nodes_own_names_do_not_matter(case: Case) -> None:
     captured = named_capture(case)
     renamed = copy_graph(captured.graph)
@@ -88,7 +90,7 @@ def test_the_nodes_own_names_do_not_matter(case: Case) -> None:
     assert not diff_graphs(captured.graph, renamed)
 
 
-@given(small_cases, st.data())
+@over_cases.law
 def test_a_changed_node_is_reported_and_nothing_else(case: Case, data: st.DataObject) -> None:
     captured = named_capture(case)
     edited = copy_graph(captured.graph)
@@ -99,7 +101,7 @@ def test_a_changed_node_is_reported_and_nothing_else(case: Case, data: st.DataOb
     assert [change.status for change in diff.changes] == ["changed"]
 
 
-@given(small_cases, st.data())
+@over_cases.law
 def test_an_added_node_is_reported_and_nothing_else(case: Case, data: st.DataObject) -> None:
     captured = named_capture(case)
     edited = copy_graph(captured.graph)
@@ -112,7 +114,7 @@ def test_an_added_node_is_reported_and_nothing_else(case: Case, data: st.DataObj
         assert (change.name, change.status) == ("an added one", status)
 
 
-@given(small_cases, st.data())
+@over_cases.law
 def test_another_input_is_reported_and_nothing_else(case: Case, data: st.DataObject) -> None:
     captured = named_capture(case)
     edited = copy_graph(captured.graph)
@@ -130,7 +132,7 @@ def test_another_input_is_reported_and_nothing_else(case: Case, data: st.DataObj
     assert (change.name, change.status) == (qualified_name(node), "rewired")
 
 
-@given(small_cases)
+@over_cases.law
 def test_the_union_has_every_node_once_with_its_status(case: Case) -> None:
     train, eval_ = _both_modes(case)
     union = diff_as_networkx(train, eval_)
@@ -199,7 +201,7 @@ def _rows(graph: fx.Graph) -> dict[str, tuple[object, ...]]:
     return rows
 
 
-@given(small_cases)
+@over_cases.law
 def test_a_graph_with_the_difference_applied_is_the_other_graph(case: Case) -> None:
     for first, second in itertools.permutations(_both_modes(case)):
         diff = diff_graphs(first, second)
@@ -225,8 +227,9 @@ def _edit(graph: fx.Graph, kind: int, data: st.DataObject) -> None:
         node.args = fx.map_arg(node.args, lambda used: exchanged.get(used, used))
 
 
-@given(small_cases, st.lists(st.integers(0, 4), max_size=5), st.data())
-def test_any_edits_are_told_completely(case: Case, edits: list[int], data: st.DataObject) -> None:
+@over_cases.law
+def test_any_edits_are_told_completely(case: Case, data: st.DataObject) -> None:
+    edits = data.draw(st.lists(st.integers(0, 4), max_size=5))
     captured = named_capture(case)
     edited = copy_graph(captured.graph)
     for kind in edits:
@@ -236,7 +239,7 @@ def test_any_edits_are_told_completely(case: Case, edits: list[int], data: st.Da
         assert patched == [(name, *row) for name, row in _rows(second).items()]
 
 
-@given(small_cases, st.data())
+@over_cases.law
 def test_independent_nodes_in_another_order_are_a_matter_of_order_alone(case: Case, data: st.DataObject) -> None:
     captured = named_capture(case)
     edited = copy_graph(captured.graph)
@@ -250,7 +253,7 @@ def test_independent_nodes_in_another_order_are_a_matter_of_order_alone(case: Ca
     assert change.name in {qualified_name(node), qualified_name(node.prev)}
 
 
-@given(small_cases)
+@over_cases.law
 def test_the_networkx_graph_tells_the_whole_graph(case: Case) -> None:
     captured = named_capture(case)
     digraph = to_networkx(captured.graph)

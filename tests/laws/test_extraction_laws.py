@@ -12,7 +12,7 @@ import pickle
 import pytest
 import torch
 from hypothesis import strategies as st
-from support.captures import law_of_every_capture
+from support.captures import OverCaptures
 from support.generated import (
     Prepared,
     deterministic_cases,
@@ -31,8 +31,11 @@ from fxpasses.errors import UnknownNodeError
 from fxpasses.feature_extraction.captures import CaptureName
 from fxpasses.testing import Case
 
+over_cases = OverCaptures(small_cases, st.data())
+over_deterministic_cases = OverCaptures(deterministic_cases, st.data())
 
-@law_of_every_capture(small_cases)
+
+@over_cases.law
 def test_a_capture_computes_what_the_model_computes(capture: CaptureName, case: Case) -> None:
     expected = Prepared.of(case)
     prepared = Prepared.of(case)
@@ -42,7 +45,7 @@ def test_a_capture_computes_what_the_model_computes(capture: CaptureName, case: 
         assert_bit_equal(ours, theirs, "a buffer after the call")
 
 
-@law_of_every_capture(small_cases)
+@over_cases.law
 def test_value_at_birth(capture: CaptureName, case: Case) -> None:
     expected = values_at_birth(case, capture)
     prepared = Prepared.of(case)
@@ -53,7 +56,7 @@ def test_value_at_birth(capture: CaptureName, case: Case) -> None:
         assert_bit_equal(features[name], expected[name], name)
 
 
-@law_of_every_capture(deterministic_cases, st.data())
+@over_deterministic_cases.law
 def test_company_and_order_change_no_value(capture: CaptureName, case: Case, data: st.DataObject) -> None:
     expected = values_at_birth(case, capture)
     prepared = Prepared.of(case)
@@ -64,7 +67,7 @@ def test_company_and_order_change_no_value(capture: CaptureName, case: Case, dat
         assert_bit_equal(features[name], expected[name], name)
 
 
-@law_of_every_capture(deterministic_cases, st.data())
+@over_deterministic_cases.law
 def test_effects_that_a_value_depends_on_are_kept(capture: CaptureName, case: Case, data: st.DataObject) -> None:
     expected = values_at_birth(case, capture)
     prepared = Prepared.of(case)
@@ -72,7 +75,7 @@ def test_effects_that_a_value_depends_on_are_kept(capture: CaptureName, case: Ca
     assert_bit_equal(prepared.run(extractor(case, prepared.module, [name], capture))[name], expected[name], name)
 
 
-@law_of_every_capture(deterministic_cases)
+@over_deterministic_cases.law
 def test_a_modules_name_means_the_modules_return_value(capture: CaptureName, case: Case) -> None:
     eager = Prepared.of(case)
     torch.default_generator.manual_seed(0)
@@ -91,7 +94,7 @@ def test_a_modules_name_means_the_modules_return_value(capture: CaptureName, cas
         assert_bit_equal(features[path], value, path)
 
 
-@law_of_every_capture(deterministic_cases)
+@over_deterministic_cases.law
 def test_a_further_call_has_a_name_too(capture: CaptureName, case: Case) -> None:
     eager = Prepared.of(case)
     calls = Calls(eager.module, *eager.args, **eager.kwargs)
@@ -109,7 +112,7 @@ def test_a_further_call_has_a_name_too(capture: CaptureName, case: Case) -> None
         assert_bit_equal(features[name], value, name)
 
 
-@law_of_every_capture(small_cases, st.data())
+@over_cases.law
 def test_the_model_is_left_as_it_was(capture: CaptureName, case: Case, data: st.DataObject) -> None:
     module = case.build().module
     before = ModelState.of(module)
@@ -121,7 +124,7 @@ def test_the_model_is_left_as_it_was(capture: CaptureName, case: Case, data: st.
     before.assert_same(module)
 
 
-@law_of_every_capture(deterministic_cases, st.data())
+@over_deterministic_cases.law
 def test_both_modes_survive_copies(capture: CaptureName, case: Case, data: st.DataObject) -> None:
     prepared = Prepared.of(case)
     wanted = some_of(data, names(named_capture(case, capture)), min_size=1, max_size=3)
@@ -137,7 +140,7 @@ def test_both_modes_survive_copies(capture: CaptureName, case: Case, data: st.Da
             )
 
 
-@law_of_every_capture(small_cases, st.data())
+@over_cases.law
 def test_parameters_are_the_models_own_and_only_what_is_needed(
     capture: CaptureName, case: Case, data: st.DataObject
 ) -> None:

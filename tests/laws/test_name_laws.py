@@ -21,21 +21,23 @@ from fxpasses.capture import capture_symbolic
 from fxpasses.graph.meta import qualified_name
 from fxpasses.graph.values import NamedValues
 from fxpasses.passes.name_nodes import NameNodes, buffer_expressions
-from fxpasses.testing import Case
+from fxpasses.testing import Case, SharedRun
+
+over_cases = SharedRun(small_cases)
 
 
-@given(small_cases)
+@over_cases.law
 def test_every_node_has_a_name_and_no_two_the_same(case: Case) -> None:
     found = names(named_capture(case))
     assert len(set(found)) == len(found)
 
 
-@given(small_cases)
+@over_cases.law
 def test_names_are_the_same_each_time(case: Case) -> None:
     assert names(named_capture(case)) == names(named_capture(case))
 
 
-@given(small_cases)
+@over_cases.law
 def test_naming_again_changes_nothing(case: Case) -> None:
     captured = named_capture(case)
     before = names(captured)
@@ -43,7 +45,7 @@ def test_naming_again_changes_nothing(case: Case) -> None:
     assert names(captured) == before
 
 
-@given(small_cases)
+@over_cases.law
 def test_the_first_call_of_a_module_is_called_by_its_path(case: Case) -> None:
     prepared = Prepared.of(case)
     captured = named_capture(case)
@@ -56,7 +58,7 @@ def test_the_first_call_of_a_module_is_called_by_its_path(case: Case) -> None:
         assert not path or path in values, path
 
 
-@given(small_cases)
+@over_cases.law
 def test_an_operations_name_is_its_parents_path_and_a_word(case: Case) -> None:
     captured = named_capture(case)
     modules = {path for path, _ in captured.meta["fxpasses"].model.named_modules()}
@@ -69,7 +71,7 @@ def test_an_operations_name_is_its_parents_path_and_a_word(case: Case) -> None:
             assert re.fullmatch(r"\w+", word)
 
 
-@given(small_cases)
+@over_cases.law
 def test_names_are_torchvisions_but_for_what_it_gets_wrong(case: Case) -> None:
     """Torchvision's own names, in its style; in the exact style where no name ends in a number of the user's."""
     module = Prepared.of(case).module
@@ -87,7 +89,7 @@ def test_names_are_torchvisions_but_for_what_it_gets_wrong(case: Case) -> None:
     assert known == expected
 
 
-@given(small_cases)
+@over_cases.law
 def test_an_unrelated_module_changes_no_name(case: Case) -> None:
     plain = capture_symbolic(Prepared.of(case).module, training=case.training)
     crowded = capture_symbolic(Prepared.of(case).module, training=case.training)

@@ -5,16 +5,17 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from hypothesis import assume, given
+from hypothesis import assume
 from hypothesis import strategies as st
 from support.generated import named_capture, names, small_cases
 from torch import fx
 
 from fxpasses.graph.meta import qualified_name
 from fxpasses.graph.values import NamedValues
-from fxpasses.testing import Case
+from fxpasses.testing import Case, SharedRun
 
 NEW = "renamed"
+over_cases = SharedRun(small_cases, st.data())
 
 
 def _renamed(case: Case, old: str) -> Case:
@@ -52,7 +53,7 @@ def _expected(node: fx.Node, name: str, old: str) -> str:
     return ".".join(parts)
 
 
-@given(small_cases, st.data())
+@over_cases.law
 def test_another_name_for_an_attribute_renames_what_is_below_it_and_nothing_else(
     case: Case, data: st.DataObject
 ) -> None:
@@ -72,7 +73,7 @@ def _calls(graph_module: fx.GraphModule) -> dict[str, list[str]]:
     return found
 
 
-@given(small_cases)
+@over_cases.law
 def test_the_calls_of_a_module_count_up_and_no_other_value_has_a_modules_name(case: Case) -> None:
     captured = named_capture(case)
     paths = {path for path, _ in captured.meta["fxpasses"].model.named_modules() if path}
@@ -85,7 +86,7 @@ def test_the_calls_of_a_module_count_up_and_no_other_value_has_a_modules_name(ca
     assert not others & paths & called_paths
 
 
-@given(small_cases)
+@over_cases.law
 def test_each_name_stands_for_one_value_of_its_own(case: Case) -> None:
     captured = named_capture(case)
     values = NamedValues(captured)
@@ -100,7 +101,7 @@ def test_each_name_stands_for_one_value_of_its_own(case: Case) -> None:
             assert found.setdefault(node, name) == name
 
 
-@given(small_cases)
+@over_cases.law
 def test_names_do_not_depend_on_the_mode_where_both_modes_run_the_same(case: Case) -> None:
     texts: list[list[str]] = []
     for training in (True, False):

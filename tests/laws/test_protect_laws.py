@@ -22,6 +22,7 @@ WRITES = {
     "batch_norm", "buffer_write", "inplace_flag", "inplace_function", "inplace_method", "inplace_module", "inplace_out",
     "view_write",
 }  # fmt: skip
+over_cases = fxt.SharedRun(small_cases, st.data())
 pure_cases = cases(max_nodes=25, features=DETERMINISTIC - WRITES)
 
 
@@ -42,7 +43,7 @@ def _returning(case: Case, data: st.DataObject) -> fx.GraphModule:
     return captured
 
 
-@given(small_cases, st.data())
+@over_cases.law
 def test_each_output_is_what_it_was_when_it_was_made(case: Case, data: st.DataObject) -> None:
     graph_module = _returning(case, data)
     returned = [node.name for node in graph_module.graph.output_node().all_input_nodes]
@@ -84,7 +85,7 @@ def test_where_nothing_is_written_nothing_is_copied(case: Case, data: st.DataObj
     assert str(graph_module.graph) == before
 
 
-@given(small_cases, st.data())
+@over_cases.law
 def test_protecting_again_copies_nothing(case: Case, data: st.DataObject) -> None:
     graph_module = _returning(case, data)
     ProtectOutputs()(graph_module)
@@ -93,7 +94,7 @@ def test_protecting_again_copies_nothing(case: Case, data: st.DataObject) -> Non
     assert str(graph_module.graph) == before
 
 
-@given(small_cases, st.data())
+@over_cases.law
 def test_a_copy_is_made_for_each_endangered_value_once(case: Case, data: st.DataObject) -> None:
     graph_module = _returning(case, data)
     before = list(graph_module.graph.nodes)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 
 import networkx as nx
-from hypothesis import given
 from hypothesis import strategies as st
 from support.generated import (
     DETERMINISTIC,
@@ -31,7 +30,9 @@ _WRITES = {
     "batch_norm", "buffer_write", "inplace_flag", "inplace_function", "inplace_method", "inplace_module", "inplace_out",
     "view_write",
 }  # fmt: skip
-pure_cases = cases(max_nodes=25, features=DETERMINISTIC - _WRITES)
+over_cases = fxt.SharedRun(small_cases, st.data())
+over_pure_cases = fxt.SharedRun(cases(max_nodes=25, features=DETERMINISTIC - _WRITES), st.data())
+over_deterministic_cases = fxt.SharedRun(deterministic_cases, st.data())
 
 
 def _pruned(case: Case, wanted: list[str]) -> fx.GraphModule:
@@ -47,7 +48,7 @@ def _ancestors(graph: fx.Graph, wanted: list[str]) -> set[str]:
     return {name for node in found if (name := qualified_name(node)) is not None}
 
 
-@given(pure_cases, st.data())
+@over_pure_cases.law
 def test_without_writes_what_remains_are_the_ancestors_and_the_inputs(case: Case, data: st.DataObject) -> None:
     captured = named_capture(case)
     wanted = some_of(data, names(captured), min_size=1, max_size=4)
@@ -55,14 +56,14 @@ def test_without_writes_what_remains_are_the_ancestors_and_the_inputs(case: Case
     assert set(names(_pruned(case, wanted))) == _ancestors(captured.graph, wanted) | inputs
 
 
-@given(small_cases, st.data())
+@over_cases.law
 def test_nothing_that_a_value_is_computed_from_is_removed(case: Case, data: st.DataObject) -> None:
     captured = named_capture(case)
     wanted = some_of(data, names(captured), min_size=1, max_size=4)
     assert set(names(_pruned(case, wanted))) >= _ancestors(captured.graph, wanted)
 
 
-@given(small_cases, st.data())
+@over_cases.law
 def test_the_signature_stays(case: Case, data: st.DataObject) -> None:
     captured = named_capture(case)
     before = [(node.target, node.args, node.type) for node in captured.graph.nodes if node.op == "placeholder"]
@@ -70,7 +71,7 @@ def test_the_signature_stays(case: Case, data: st.DataObject) -> None:
     assert [(node.target, node.args, node.type) for node in pruned.graph.nodes if node.op == "placeholder"] == before
 
 
-@given(small_cases, st.data())
+@over_cases.law
 def test_no_module_parameter_or_buffer_is_left_over(case: Case, data: st.DataObject) -> None:
     pruned = _pruned(case, some_of(data, names(named_capture(case)), min_size=1, max_size=4))
     used = {str(node.target) for node in pruned.graph.nodes if node.op in ("call_module", "get_attr")}
@@ -80,7 +81,7 @@ def test_no_module_parameter_or_buffer_is_left_over(case: Case, data: st.DataObj
         assert any(".".join(parts[:length]) in used for length in range(1, len(parts) + 1)), name
 
 
-@given(small_cases, st.data())
+@over_cases.law
 def test_pruning_again_removes_nothing(case: Case, data: st.DataObject) -> None:
     wanted = some_of(data, names(named_capture(case)), min_size=1, max_size=4)
     pruned = _pruned(case, wanted)
@@ -90,7 +91,7 @@ def test_pruning_again_removes_nothing(case: Case, data: st.DataObject) -> None:
     assert names(pruned) == before
 
 
-@given(small_cases, st.data())
+@over_cases.law
 def test_pruning_in_two_steps_is_pruning_at_once(case: Case, data: st.DataObject) -> None:
     wanted = (
         some_of(data, names(named_capture(case)), min_size=2, max_size=5) if len(names(named_capture(case))) > 1 else []
@@ -102,13 +103,13 @@ def test_pruning_in_two_steps_is_pruning_at_once(case: Case, data: st.DataObject
     assert names(stepwise) == names(_pruned(case, fewer))
 
 
-@given(small_cases, st.data())
+@over_cases.law
 def test_asking_for_less_keeps_no_more(case: Case, data: st.DataObject) -> None:
     wanted = some_of(data, names(named_capture(case)), min_size=1, max_size=5)
     assert set(names(_pruned(case, wanted[:1]))) <= set(names(_pruned(case, wanted)))
 
 
-@given(cases(max_nodes=25, features=DETERMINISTIC))
+@over_deterministic_cases.law
 def test_pruning_to_the_last_value_gives_the_last_value(case: Case) -> None:
     expected = values_at_birth(case)
     prepared = Prepared.of(case)
@@ -123,7 +124,7 @@ def _without_dead_code(graph_module: fx.GraphModule) -> fx.GraphModule:
     return graph_module
 
 
-@given(pure_cases, st.data())
+@over_pure_cases.law
 def test_pruning_and_removing_dead_code_may_come_in_either_order(case: Case, data: st.DataObject) -> None:
     alive = _without_dead_code(named_capture(case))
     wanted = some_of(data, names(alive), min_size=1, max_size=4)
@@ -132,7 +133,7 @@ def test_pruning_and_removing_dead_code_may_come_in_either_order(case: Case, dat
     assert str(pruned_last.graph) == str(pruned_first.graph) == str(_pruned(case, wanted).graph)
 
 
-@given(deterministic_cases, st.data())
+@over_deterministic_cases.law
 def test_what_pruning_claims_of_its_outputs_is_so(case: Case, data: st.DataObject) -> None:
     """The laws that the pass chooses by its claims, on its own; it needs names, so that a named graph is pruned."""
     wanted = some_of(data, names(named_capture(case)), min_size=1, max_size=4)
@@ -144,7 +145,7 @@ def test_what_pruning_claims_of_its_outputs_is_so(case: Case, data: st.DataObjec
     fxt.check_pass(PruneToOutputs(wanted), named_capture(case), (), bound.arguments, laws=[law])
 
 
-@given(small_cases, st.data())
+@over_cases.law
 def test_what_pruning_claims_to_keep_it_keeps(case: Case, data: st.DataObject) -> None:
     wanted = some_of(data, names(named_capture(case)), min_size=1, max_size=4)
     laws = [fxt.WellFormed(), fxt.InPlace(), fxt.KeepsFacts()]

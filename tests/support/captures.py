@@ -2,37 +2,41 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, settings
 from hypothesis import strategies as st
 
 from fxpasses.feature_extraction.captures import CaptureName
+from fxpasses.testing import SharedRun
 
 SHARES: dict[CaptureName, float] = {"symbolic": 0.75, "values": 0.225, "export": 0.025}
 """The captures, each with its share of a law's examples: an export is slow, too slow to shrink."""
 
 
-def law_of_every_capture(*strategies: st.SearchStrategy[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Makes a law `law(capture, drawn, ...)` one test a capture."""
+class OverCaptures:
+    """A shared run for each capture; a law `law(capture, drawn, ...)` becomes one test a capture."""
 
-    def decorate(law: Callable[..., None]) -> Callable[..., None]:
-        drawn = dict(zip(list(inspect.signature(law).parameters)[1:], strategies, strict=True))
+    def __init__(self, *strategies: st.SearchStrategy[Any]) -> None:
+        self._runs = {
+            capture: SharedRun(st.just(capture), *strategies, settings=_settings(capture, share))
+            for capture, share in SHARES.items()
+        }
 
-        @pytest.mark.parametrize("capture", SHARES)
-        def test(capture: CaptureName) -> None:
-            def run(**values: Any) -> None:
-                law(capture, **values)
+    def law(self, check: Callable[..., None]) -> Callable[..., None]:
+        """Makes the tests of a law."""
+        laws = [pytest.param(run.law(check), id=capture) for capture, run in self._runs.items()]
 
-            run.__name__ = run.__qualname__ = law.__name__  # hypothesis draws by the name
-            examples = max(round(settings.default.max_examples * SHARES[capture]), 1)
-            phases = [phase for phase in Phase if capture != "export" or phase is not Phase.shrink]
-            settings(max_examples=examples, phases=phases)(given(**drawn)(run))()
+        @pytest.mark.parametrize("holds", laws)
+        def test(holds: Callable[[], None]) -> None:
+            holds()
 
-        test.__name__, test.__doc__, test.__module__ = law.__name__, law.__doc__, law.__module__
+        test.__name__, test.__doc__, test.__module__ = check.__name__, check.__doc__, check.__module__
         return test
 
-    return decorate
+
+def _settings(capture: CaptureName, share: float) -> settings:
+    phases = [phase for phase in Phase if capture != "export" or phase is not Phase.shrink]
+    return settings(max_examples=max(round(settings.default.max_examples * share), 1), phases=phases)

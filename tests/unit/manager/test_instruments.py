@@ -287,6 +287,23 @@ def test_a_value_that_was_never_there_is_no_subset() -> None:
         PassManager([returns], instruments=[VerifyValues([torch.randn(4, 3)])])(traced())
 
 
+def test_of_several_later_writes_into_a_returned_value_some_may_go() -> None:
+    def writes(x: torch.Tensor) -> torch.Tensor:
+        y = x + 1
+        first, second = y.chunk(2)
+        first.mul_(2)
+        second.mul_(3)
+        return second
+
+    def drops_the_first_write(graph_module: fx.GraphModule) -> None:
+        graph_module.graph.erase_node(node(graph_module, "mul_"))
+        graph_module.graph.output_node().args = ([node(graph_module, "add"), node(graph_module, "getitem_1")],)
+
+    drops_the_first_write.outputs_claim = "subset"
+    values = VerifyValues([torch.tensor([-3.0, 2.0])])
+    PassManager([drops_the_first_write], instruments=[values])(fx.symbolic_trace(writes))
+
+
 def test_at_birth_allows_what_the_output_was_before_a_write() -> None:
     def writes(x: torch.Tensor) -> torch.Tensor:
         y = x + 1

@@ -16,6 +16,7 @@ from torch import fx, nn
 from fxpasses import testing as fxt
 from fxpasses.errors import ArgumentTypeError, RequestError
 from fxpasses.manager import PassResult
+from fxpasses.passes.name_nodes import NameNodes
 from fxpasses.testing.laws.law import transform
 from fxpasses.testing.models.sample import sample_case
 from fxpasses.testing.repro import Folder
@@ -260,3 +261,30 @@ def test_a_name_that_a_pass_chose_need_not_survive_a_pickle_which_is_a_new_trace
             node.replace_all_uses_with(copied, delete_user_cb=lambda user, copied=copied: user is not copied)
 
     fxt.check_pass(copy_what_relu_returns, CASE, laws=[fxt.SurvivesCopying()])
+
+
+class _ReturnsWhatIsWrittenLater(NameNodes):
+    """Returns the sum, into which the last operation writes through another shape."""
+
+    outputs_claim = "subset"
+
+    def call(self, graph_module: fx.GraphModule) -> PassResult:
+        nodes = {node.name: node for node in graph_module.graph.nodes}
+        graph_module.graph.output_node().args = ([nodes["add"], nodes["square_"]],)
+        return PassResult(graph_module, True)
+
+
+def test_a_value_of_a_subset_may_be_written_into_after_it_was_made() -> None:
+    model = fx.symbolic_trace(lambda x: torch.square_((x + 1).flatten()))
+    fxt.check_pass(_ReturnsWhatIsWrittenLater(), model, [torch.ones(2, 2)], laws=[fxt.OutputsAsClaimed()])
+
+
+def test_a_value_of_a_subset_was_there_before() -> None:
+    class AndChangesIt(_ReturnsWhatIsWrittenLater):
+        def call(self, graph_module: fx.GraphModule) -> PassResult:
+            next(node for node in graph_module.graph.nodes if node.name == "add").target = operator.sub
+            return super().call(graph_module)
+
+    model = fx.symbolic_trace(lambda x: torch.square_((x + 1).flatten()))
+    with pytest.raises(fxt.OutputsViolation, match=r"'add', which is .*, is no value that the graph had before"):
+        fxt.check_pass(AndChangesIt(), model, [torch.ones(2, 2)], laws=[fxt.OutputsAsClaimed()])
