@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import operator
 from collections import OrderedDict
+from functools import lru_cache
 
 import networkx as nx
 import torch
@@ -24,6 +25,7 @@ from fxpasses.testing import Case, SharedRun
 over_cases = SharedRun(small_cases, st.data())
 
 
+@lru_cache(maxsize=1)  # several laws look at the same two
 def _both_modes(case: Case) -> tuple[fx.Graph, fx.Graph]:
     module = Prepared.of(case).module
     train, eval_ = (NameNodes()(capture_symbolic(module, training=mode)).graph_module for mode in (True, False))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
@@ -69,7 +71,8 @@ def names(graph_module: fx.GraphModule) -> list[str]:
     return [name for name in found if name is not None]
 
 
-def values_at_birth(case: Case, capture: CaptureName = "symbolic") -> dict[str, Any]:
+@lru_cache(maxsize=1)  # laws that look at one example together compare with the same values
+def values_at_birth(case: Case, capture: CaptureName = "symbolic") -> Mapping[str, Any]:
     """Runs the unpruned graph node by node; returns the value of each name, cloned when it was made."""
     prepared = Prepared.of(case)
     captured = NameNodes()(prepared.captured(case, capture)).graph_module
@@ -78,7 +81,8 @@ def values_at_birth(case: Case, capture: CaptureName = "symbolic") -> dict[str, 
     bound.apply_defaults()
     torch.default_generator.manual_seed(0)
     interpreter.run(*(bound.arguments[str(node.target)] for node in captured.graph.find_nodes(op="placeholder")))
-    return {qualified_name(node) or "": interpreter.values[node.name] for node in captured.graph.nodes}
+    values = {qualified_name(node) or "": interpreter.values[node.name] for node in captured.graph.nodes}
+    return MappingProxyType(values)
 
 
 def extractor(case: Case, module: nn.Module, wanted: list[str], capture: CaptureName = "symbolic") -> DualGraphModule:
