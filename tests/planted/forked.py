@@ -8,13 +8,15 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from pathlib import Path
+from types import CodeType
 from typing import Any, NamedTuple
 
 ROOT = Path(__file__).parents[2]
 UNUSED = 9  # the exit status of tests that never imported the changed module
+_NO_TESTS = 5  # pytest's
 
 
 class Run(NamedTuple):
@@ -41,16 +43,18 @@ class Run(NamedTuple):
 class _Loader(SourceFileLoader):
     """Loads the changed source under the name and the file of the original."""
 
-    def __init__(self, name: str, path: str, source: str) -> None:
+    def __init__(self, name: str, path: str, source: str | CodeType) -> None:
         super().__init__(name, path)
         self._source = source
 
     def get_code(self, fullname: str) -> Any:
+        if isinstance(self._source, CodeType):
+            return self._source
         return compile(self._source, self.path, "exec", dont_inherit=True)
 
 
 class _Finder:
-    def __init__(self, name: str, source: str) -> None:
+    def __init__(self, name: str, source: str | CodeType) -> None:
         self._name, self._source = name, source
         self.used = False
 
@@ -68,40 +72,50 @@ def source_of(module: str) -> Path:
 
 
 def run_tests(
-    module: str, source: str, tests: Sequence[str], *, seed: int | None = None, limit: int = 0, timeout: float = 300.0
+    module: str,
+    source: str | CodeType,
+    tests: Sequence[str],
+    *,
+    seed: int | None = None,
+    limit: int = 0,
+    timeout: float = 300.0,
+    only: Collection[str] | None = None,
 ) -> Run:
     """Runs tests until one fails, with another source for one module.
 
     Args:
         module: The module.
-        source: Its source in this run.
+        source: Its source in this run, or that compiled.
         tests: Node ids, from the root of the repository.
         seed: The seed that hypothesis draws from; None for the examples of the default run.
         limit: How many examples each law sees; 0 for as many as its profile says.
         timeout: After how many seconds of processor time the run is ended, and counts as found.
+        only: The node ids to run of these tests, in their order; None for all.
     """
     with tempfile.NamedTemporaryFile("r+") as output, tempfile.NamedTemporaryFile("r+") as counted:
         process = os.fork()
         if process == 0:
-            _child(module, source, tests, seed, limit, timeout, output.name, counted.name)
+            plugins = [Counting(limit, seed is None, counted.name)]
+            plugins += [Selecting(only)] if only is not None else []
+            _child(module, source, tests, seed, timeout, output.name, plugins)
         _, status, usage = os.wait4(process, 0)
         code = os.waitstatus_to_exitcode(status)
         count = Path(counted.name).read_text() or "0"
         text = Path(output.name).read_text(errors="replace")
-        if code not in (0, 1, 2) and code >= 0:
+        nothing = only is not None and code in (UNUSED, _NO_TESTS)  # the change may have taken their names away
+        if code not in (0, 1, 2) and code >= 0 and not nothing:
             raise RuntimeError(f"the tests could not be run (status {code}): {text[-2000:]}")
         return Run(max(code, -1), int(count), usage.ru_utime + usage.ru_stime, text)
 
 
 def _child(
     module: str,
-    source: str,
+    source: str | CodeType,
     tests: Sequence[str],
     seed: int | None,
-    limit: int,
     timeout: float,
     output: str,
-    counted: str,
+    plugins: list[Any],
 ) -> None:
     code = 3
     try:
@@ -118,11 +132,11 @@ def _child(
         finder = _Finder(module, source)
         sys.meta_path.insert(0, finder)  # pyright: ignore[reportArgumentType] - a finder by its shape
         # No assertions rewritten: the hook for that would load the module from its file.
-        options = ["-x", "-q", "--no-header", "--tb=line", "--assert=plain"]
+        options = ["-x", "-q", "--no-header", "--tb=line", "--assert=plain", "-m", "not sweep"]
         options += ["-p", "no:cacheprovider", "-p", "no:doctest"]
         options += ["-o", "addopts=--import-mode=importlib"]
         options += [f"--hypothesis-seed={seed}"] if seed is not None else []
-        code = int(pytest.main([*options, *tests], plugins=[Counting(limit, seed is None, counted)]))
+        code = int(pytest.main([*options, *tests], plugins=plugins))
         code = code if finder.used else UNUSED
     except BaseException:
         traceback.print_exc()
@@ -142,25 +156,10 @@ class Counting:
 
     def pytest_collection_modifyitems(self, items: list[Any]) -> None:
         """Wraps the body of each law."""
-        for item in items:
-            handle = getattr(getattr(item, "obj", None), "hypothesis", None)
-            if handle is not None:
-                handle.inner_test = self._counted(handle.inner_test)
-                self._restrict(item.obj)
-
-    def _restrict(self, test: Any) -> None:
-        from hypothesis import HealthCheck, Phase, settings
-
-        chosen: dict[str, Any] = {
-            "phases": [Phase.explicit, Phase.generate],
-            "suppress_health_check": list(HealthCheck),
-        }
-        if self.limit:
-            chosen["max_examples"] = self.limit
-        current = getattr(test, "_hypothesis_internal_use_settings", None) or settings()
-        test._hypothesis_internal_use_settings = settings(
-            current, database=None, deadline=None, derandomize=self.derandomize, **chosen
-        )
+        for law in laws_alone(items):
+            handle = law.hypothesis
+            handle.inner_test = self._counted(handle.inner_test)
+            restrict(law, self.limit, self.derandomize)
 
     def _counted(self, body: Any) -> Any:
         import functools
@@ -172,6 +171,49 @@ class Counting:
             return body(*args, **kwargs)
 
         return run
+
+
+class Selecting:
+    """A plugin of pytest that runs only some of the tests, in an order of their own."""
+
+    def __init__(self, only: Collection[str]) -> None:
+        self._places = {name: place for place, name in enumerate(only)}
+
+    def pytest_collection_modifyitems(self, items: list[Any]) -> None:
+        """Leaves out the other tests."""
+        kept = [item for item in items if item.nodeid in self._places]
+        items[:] = sorted(kept, key=lambda item: self._places[item.nodeid])
+
+
+def laws_alone(items: list[Any]) -> list[Any]:
+    """Lets each law among the tests run by itself, where it would share a run with others; returns the laws."""
+    laws: list[Any] = []
+    for item in items:
+        test = getattr(item, "obj", None)
+        shared = getattr(test, "shared_law", test)
+        law = getattr(shared, "alone", test)
+        if law is not test:
+            item.obj = law
+        if hasattr(law, "hypothesis") and law not in laws:
+            laws.append(law)
+    return laws
+
+
+def restrict(law: Any, limit: int, derandomize: bool) -> None:
+    """Sets how many examples a law sees, 0 for as many as its profile says, and whether they are always the same."""
+    from hypothesis import HealthCheck, Phase, settings
+
+    chosen: dict[str, Any] = {"max_examples": limit} if limit else {}
+    current = getattr(law, "_hypothesis_internal_use_settings", None) or settings()
+    law._hypothesis_internal_use_settings = settings(
+        current,
+        database=None,
+        deadline=None,
+        derandomize=derandomize,
+        phases=[Phase.explicit, Phase.generate],
+        suppress_health_check=list(HealthCheck),
+        **chosen,
+    )
 
 
 def preload() -> None:
