@@ -15,6 +15,7 @@ from torch.fx._symbolic_trace import _create_wrapped_func
 from torch.fx.traceback import has_preserved_node_meta
 
 from fxpasses.capture.patching import replaced
+from fxpasses.capture.tracing.module_hooks import Assign, hooked_modules
 
 # Assigning to a node also takes it out of its graph's index and puts it back, which arguments do not matter to.
 _set_args = cast("Callable[[fx.Node, Any], None]", fx.Node.args.fset)
@@ -40,11 +41,16 @@ class FastTracer(fx.Tracer):
     def trace(self, root: Any, concrete_args: Any = None) -> fx.Graph:
         """Traces `root`; see `fx.Tracer.trace`."""
         modules, self._autowrap_search = self._autowrap_search, []
+        model = root if isinstance(root, nn.Module) else None
         try:
-            with _recorded_whole(modules, self._autowrap_function_ids):
+            with hooked_modules(model, self.seen_assignment), _recorded_whole(modules, self._autowrap_function_ids):
                 return super().trace(root, concrete_args)
         finally:
             self._autowrap_search = modules
+
+    def seen_assignment(self, assign: Assign) -> Assign:
+        """Returns what takes the place of `assign`, the way in which attributes of modules are assigned."""
+        return assign
 
     def create_node(
         self, kind: str, target: Any, args: Any, kwargs: Any, name: str | None = None, type_expr: Any = None

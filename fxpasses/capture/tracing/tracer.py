@@ -18,10 +18,11 @@ from torch import fx, nn
 from torch.fx.node import base_types
 from torch.fx.proxy import Attribute
 
-from fxpasses.capture.tracing.assignments import recorded_assignments
+from fxpasses.capture.tracing.assignments import recorded_assignment
 from fxpasses.capture.tracing.fast_tracer import FastTracer
 from fxpasses.capture.tracing.losses import LossRecorder
 from fxpasses.capture.tracing.mode_reads import watch_is_blind, watched_training_flag
+from fxpasses.capture.tracing.module_hooks import Assign
 from fxpasses.capture.tracing.proxies import PLAIN_OPERATOR, BufferProxy, RecordingProxy
 from fxpasses.graph.calls import ModuleCall, NodeRef, Opaque, map_structure
 from fxpasses.graph.module_tree import ModuleTree
@@ -79,7 +80,7 @@ class CaptureTracer(FastTracer):
             self._tensor_paths = _first_paths(self.tree.parameters()) | _first_paths(self.tree.buffers())
             self.losses.see_hooks("", root)
         self._thread = threading.get_ident()
-        with recorded_assignments(self), watched_training_flag(self):
+        with watched_training_flag(self):
             graph = super().trace(root, concrete_args)
         self.losses.see_end(("", type(root)))
         return graph
@@ -92,6 +93,10 @@ class CaptureTracer(FastTracer):
         if self.losses.outside_of_usual():
             self.losses.see_node(self.running_module(), node)
         return node
+
+    def seen_assignment(self, assign: Assign) -> Assign:
+        """Returns what takes the place of `assign`: it records what is assigned to a buffer, and notes anything else."""
+        return recorded_assignment(self, assign)
 
     def sees_mode_read(self, module: nn.Module) -> None:
         """Notes that the traced code asked whether `module` is in training mode."""
