@@ -9,6 +9,7 @@ from typing import Any, ClassVar, TypeVar, cast
 
 from torch import fx, nn
 
+from fxpasses.graph.empty_dicts import empty_dicts_copied
 from fxpasses.graph.held_containers import held_containers
 from fxpasses.graph.modules import copy_targets
 from fxpasses.graph.reachable import make_reachable
@@ -137,6 +138,7 @@ class LazyGraphModule(fx.GraphModule):
         result = own_class.__new__(own_class)
         memo[id(self)] = result
         graphs = _each_once(copy_graph, self.graphs())
+        memo.update(empty_dicts_copied(self))
         result._adopt(copy.deepcopy(self._attributes(), memo), graphs, own_class.__name__)
         return result
 

@@ -12,6 +12,7 @@ from torch import fx
 from torch.fx.node import map_arg
 
 from fxpasses.graph.calls import NodeRef, map_structure, with_nodes
+from fxpasses.graph.new_node import new_node
 
 _PICKLED_META = ("custom", "is_wrapped", "nn_module_stack", "source_fn_stack", "stack_trace", "torch_fn")
 
@@ -88,7 +89,7 @@ class FlatGraph:
             args = cast("tuple[Any, ...]", with_nodes(flat.args, nodes))
             kwargs = cast("dict[str, Any]", with_nodes(flat.kwargs, nodes))
             target = flat.target.found() if isinstance(flat.target, Operator) else flat.target
-            node = graph.create_node(flat.op, target, args, kwargs, flat.name, flat.type)
+            node = new_node(graph, flat.op, target, args, kwargs, flat.name, flat.type)
             node.meta.update(flat.meta)
             nodes[flat.name] = node
         return graph
@@ -109,7 +110,7 @@ def copy_graph(graph: fx.Graph) -> fx.Graph:
     for node in graph.nodes:
         args = map_arg(node.args, nodes.__getitem__)
         kwargs = map_arg(node.kwargs, nodes.__getitem__)
-        new = copied.create_node(node.op, node.target, args, kwargs, node.name, node.type)
+        new = new_node(copied, node.op, node.target, args, kwargs, node.name, node.type)
         new.meta = dict(node.meta)
         nodes[node] = new
     return copied

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,6 +12,7 @@ from torch import fx, nn
 
 from fxpasses.errors import ArgumentTypeError
 from fxpasses.graph.bits import cloned
+from fxpasses.graph.empty_dicts import empty_dicts_copied
 from fxpasses.testing.case import Case
 
 Trace = Callable[[nn.Module], fx.GraphModule]
@@ -114,14 +114,8 @@ def deep_copy(graph_module: fx.GraphModule) -> fx.GraphModule:
         >>> deep_copy(fx.symbolic_trace(nn.Sequential(nn.Dropout())).eval()).training
         False
     """
-    copied = copy.deepcopy(graph_module, _copies_of_empty_dicts(graph_module))
+    copied = copy.deepcopy(graph_module, empty_dicts_copied(graph_module))
     modes = {path: module.training for path, module in graph_module.named_modules(remove_duplicate=False)}
     for path, module in copied.named_modules(remove_duplicate=False):
         module.training = modes.get(path, module.training)
     return copied
-
-
-def _copies_of_empty_dicts(module: nn.Module) -> dict[int, Any]:
-    """Starts the memo of a deep copy: a module has a dozen empty dicts of hooks, and copying them is most of the work."""
-    dicts = (value for each in module.modules() for value in vars(each).values() if type(value) in (dict, OrderedDict))
-    return {id(empty): type(empty)() for empty in dicts if not empty}

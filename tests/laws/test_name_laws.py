@@ -8,7 +8,7 @@ from collections import OrderedDict
 
 import pytest
 import torch
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from support.examples import OddNames
 from support.generated import Prepared, named_capture, names, small_cases
@@ -114,7 +114,6 @@ _module_names = st.text(min_size=1, max_size=6).filter(
 @example(list(OddNames.NAMES))
 @example(["ª", "a", "a_"])
 @example(["class", "in", "graph", "code", "output", "in_"])
-@settings(max_examples=40)
 def test_every_legal_name_of_a_module_is_kept(chosen: list[str]) -> None:
     model = nn.Sequential(OrderedDict((name, nn.Linear(2, 2)) for name in chosen))
     found = get_graph_node_names(model, mode="eval")

@@ -41,7 +41,7 @@ class Seen(NamedTuple):
             (node.name, node.op, str(node.target), str(node.args), str(node.kwargs))
             for node in graph_module.graph.nodes
         ]
-        return cls(names(graph_module), nodes, graph_module.code)
+        return cls(names(graph_module), nodes, graph_module.graph.python_code("self").src)
 
 
 def assert_one_trace_serves_both(model: nn.Module) -> bool:

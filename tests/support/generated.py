@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Mapping
 from functools import lru_cache
@@ -42,6 +43,10 @@ class Prepared(NamedTuple):
         built = case.build()
         built.module.train(case.training)
         return cls(*built)
+
+    def with_own_inputs(self) -> Prepared:
+        """Returns the same model, with copies of the inputs, which a run may write into."""
+        return Prepared(self.module, *copy.deepcopy((self.args, self.kwargs)))
 
     def run(self, function: Any) -> Any:
         """Calls `function` with the inputs and the same random numbers each time."""

@@ -16,10 +16,8 @@ from torch.fx.traceback import has_preserved_node_meta
 
 from fxpasses.capture.patching import replaced
 from fxpasses.capture.tracing.module_hooks import Assign, hooked_modules
+from fxpasses.graph.new_node import new_node
 
-# Assigning to a node also takes it out of its graph's index and puts it back, which arguments do not matter to.
-_set_args = cast("Callable[[fx.Node, Any], None]", fx.Node.args.fset)
-_set_kwargs = cast("Callable[[fx.Node, Any], None]", fx.Node.kwargs.fset)
 # How `torch.fx` knows its own wrappers, which are not to be wrapped again.
 _IS_WRAPPER = "__fx_already_patched"
 _PLAIN_TYPES = frozenset({int, float, bool, str, type(None), type(...), torch.dtype, torch.device})
@@ -59,12 +57,7 @@ class FastTracer(fx.Tracer):
         if has_preserved_node_meta() or self.record_stack_traces or self.check_mutable_operations:
             self.last_node = super().create_node(kind, target, args, kwargs, name, type_expr)
             return self.last_node
-        # `Graph.create_node` looks through all arguments for symbolic numbers, and takes half of its time for that.
-        node = self.last_node = self.graph.create_node(kind, target, (), {}, name, type_expr)
-        if args:
-            _set_args(node, args)
-        if kwargs:
-            _set_kwargs(node, kwargs)
+        node = self.last_node = new_node(self.graph, kind, target, args, kwargs, name, type_expr)
         self.node_name_to_scope[node.name] = (self.scope.module_path, self.scope.module_type)
         if self.module_stack:
             key = next(reversed(self.module_stack))
