@@ -7,7 +7,7 @@ until one fails. A name is that of a pass, of a module with its package, such as
 What has run is remembered in `mutants.jsonl` until the function changes, so that a run that was stopped goes on where it
 was; each line there says which change it was and what found it. With `--survivors`, what nothing found is tried again,
 and `--budget SECONDS` says how much processor time the tests of one change may take, 20 seconds if it is left out.
-`mutants.md` is the summary: the score, and each change that nothing found.
+`mutants.md` is the summary: the score, and each change that nothing found; 0 MINUTES write it anew and try nothing.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def main() -> None:
     end = time.monotonic() + 60 * options.minutes
     everything = {name: mutants_of(name) for package in PACKAGES for name in names_in(package)}
     waiting = _waiting(_in_turn(everything, options.names), options.survivors)
-    if waiting:
+    if waiting and options.minutes:
         preload()
         trials = Trials(options.budget)
         for mutant in itertools.takewhile(lambda _: time.monotonic() < end, waiting):

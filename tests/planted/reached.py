@@ -109,7 +109,7 @@ def remember(early: Lines, runs: dict[str, dict[str, Any]]) -> Reached:
                 lines[module][line].append(place)
     found = Reached(
         passing,
-        [round(runs[name]["seconds"], 4) for name in passing],
+        [round(runs[name]["alone"], 4) for name in passing],
         lines,
         early,
         [name for name in runs if name not in set(passing)],

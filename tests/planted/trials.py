@@ -96,7 +96,7 @@ class Trials:
 
         def cost(test: int) -> float:
             key = (mutant.name, mutant.place.top, test)
-            prior = 0.5 if _mirrors(self._reached.tests[test], mutant.name) else 0.1
+            prior = _likelihood(self._reached.tests[test], mutant.name)
             return (0.01 + self._reached.seconds[test]) * (self._tried[key] + 1) / (self._found[key] + prior)
 
         return sorted(self._reached.running(spans), key=cost)
@@ -129,10 +129,10 @@ def _say(text: str) -> None:
     print(text, flush=True)  # noqa: T201 - a command
 
 
-def _mirrors(test: str, name: str) -> bool:
-    """Whether a test is about a module, as its file says."""
-    module = name.rpartition(".")[2]
-    return f"/test_{module}.py" in test or f"/{module}.py" in test
+def _likelihood(test: str, name: str) -> float:
+    """How likely it is that a test finds a change of a module, as far as their names tell: is it about that module?"""
+    parts = name.split(".")[-3:]
+    return 0.1 + 0.2 * sum(f"/test_{part}.py" in test or f"/{part}.py" in test or f"/{part}/" in test for part in parts)
 
 
 def _short(test: str) -> str:

@@ -36,9 +36,9 @@ def users(module: str, statement: ast.stmt) -> list[tuple[str, tuple[int, int]]]
         if name in seen:
             continue
         seen.add(name)
-        for use in _uses().get(name, ()):
-            found.append((use.module, use.lines))
-            waiting += use.defines
+        own = [use for use in _uses().get(name, ()) if use.module == module or not name.startswith("_")]
+        found += [(use.module, use.lines) for use in own]
+        waiting += [each for use in own for each in use.defines]
     return found
 
 
