@@ -15,7 +15,7 @@ from typing import Any, cast
 
 from torch import fx, nn
 
-_UNSPELLABLE = re.compile(r'["\\\n\r]')
+_UNSPELLABLE = re.compile(r'["\\\n\r\x00\ud800-\udfff]')
 _OWN_ATTRIBUTES = frozenset(
     "eval_graph only_mode selection train_graph _mode_flags _only_mode _selection _waiting_code _waiting_graph".split()
 )

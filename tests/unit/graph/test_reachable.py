@@ -16,6 +16,7 @@ from fxpasses.passes.collapse_leaves import CollapseLeaves
 _NAMES = [
     "class", "in", "graph", "code", "meta", "train_graph", "eval_graph", "selection", "recompile", "print_readable",
     "_graph", "graphs", 'a"b', "back\\slash", "compile_now", "forward_", "ª", "ﬁ", "_code", "delete_submodule",
+    "nul\x00", "half a pair \ud800",
 ]  # fmt: skip
 
 
