@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import fx, nn
 
+from fxpasses.graph.new_node import new_node
 from fxpasses.testing.models.build_modules import Blueprint, build_modules
 from fxpasses.testing.models.op_spec import resolve
 from fxpasses.testing.models.program import (
@@ -214,7 +215,7 @@ class _Writer:
         if self.reads_buffers:
             # A tracer sees a buffer only when it is an argument, after the other arguments were computed.
             args, keywords = _map_buffers((args, keywords), lambda path: self.emit("get_attr", path))
-        node = self.graph.create_node(op, target, args, keywords)
+        node = new_node(self.graph, op, target, args, keywords)
         if self.stack:
             node.meta["nn_module_stack"] = dict(self.stack)
         return node
