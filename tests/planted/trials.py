@@ -132,7 +132,7 @@ def _say(text: str) -> None:
 def _likelihood(test: str, name: str) -> float:
     """How likely it is that a test finds a change of a module, as far as their names tell: is it about that module?"""
     parts = name.split(".")[-3:]
-    return 0.1 + 0.2 * sum(f"/test_{part}.py" in test or f"/{part}.py" in test or f"/{part}/" in test for part in parts)
+    return 0.03 + 0.4 * sum(f"/test_{part}" in test or f"/{part}.py" in test or f"/{part}/" in test for part in parts)
 
 
 def _short(test: str) -> str:
