@@ -78,10 +78,11 @@ def test_names_are_torchvisions_but_for_what_it_gets_wrong(case: Case) -> None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            theirs = torchvision_extraction.get_graph_node_names(Prepared.of(case).module)
+            tracer = torchvision_extraction.NodePathTracer()
+            tracer.trace(Prepared.of(case).module)
     except (ValueError, fx.proxy.TraceError):
         return  # it stumbles over its own regular expressions, or over the model
-    expected = theirs[0] if case.training else theirs[1]
+    expected = list(tracer.node_to_qualname.values())
     captured = capture_symbolic(module, training=case.training)
     folded = buffer_expressions(captured)
     ours = NameNodes("torchvision")(captured).graph_module

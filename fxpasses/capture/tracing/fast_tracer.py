@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import functools
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Generator, Iterable
-from contextlib import ExitStack, contextmanager
-from types import ModuleType
+from collections.abc import Callable
 from typing import Any, cast
 
 import torch
 from torch import fx, nn
-from torch.fx._symbolic_trace import _create_wrapped_func
 from torch.fx.traceback import has_preserved_node_meta
 
-from fxpasses.capture.patching import replaced
 from fxpasses.capture.tracing.module_hooks import Assign, hooked_modules
+from fxpasses.capture.tracing.wrappers import recorded_whole
 from fxpasses.graph.new_node import new_node
 
-# How `torch.fx` knows its own wrappers, which are not to be wrapped again.
-_IS_WRAPPER = "__fx_already_patched"
 _PLAIN_TYPES = frozenset({int, float, bool, str, type(None), type(...), torch.dtype, torch.device})
 
 
@@ -41,7 +36,7 @@ class FastTracer(fx.Tracer):
         modules, self._autowrap_search = self._autowrap_search, []
         model = root if isinstance(root, nn.Module) else None
         try:
-            with hooked_modules(model, self.seen_assignment), _recorded_whole(modules, self._autowrap_function_ids):
+            with hooked_modules(model, self.seen_assignment), recorded_whole(modules, self._autowrap_function_ids):
                 return super().trace(root, concrete_args)
         finally:
             self._autowrap_search = modules
@@ -108,32 +103,6 @@ class FastTracer(fx.Tracer):
     def stack_of(self, error: Exception) -> list[tuple[str, Any]]:
         """Returns path and class of each module whose forward was running when `error` was raised, outermost first."""
         return self._failed_stack if error is self._failure else []
-
-
-@contextmanager
-def _recorded_whole(modules: Iterable[ModuleType], function_ids: Collection[int]) -> Generator[None]:
-    """Lets each function of these Python modules make a node when it is called with a proxy.
-
-    `fx.Tracer` makes the wrappers anew for each trace, a hundred for `math` and `torchvision.ops`: a third of the time
-    that the trace of a small model takes.
-    """
-    with ExitStack() as stack:
-        for namespace in map(vars, modules):
-            functions = {
-                name: value
-                for name, value in namespace.items()
-                if id(value) in function_ids and not name.startswith("_") and not hasattr(value, _IS_WRAPPER)
-            }
-            wrapped = {name: _wrapped(value) for name, value in functions.items()}
-            stack.enter_context(replaced({0: namespace}, wrapped))
-        yield
-
-
-@functools.lru_cache(maxsize=4096)
-def _wrapped(function: Callable[..., Any]) -> Callable[..., Any]:
-    wrapper = _create_wrapped_func(function)
-    setattr(wrapper, _IS_WRAPPER, True)
-    return wrapper
 
 
 @functools.lru_cache(maxsize=4096)
