@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from hypothesis import given
 from support.captures import OverCaptures
-from support.generated import Prepared, named_capture, names, small_cases
+from support.generated import Prepared, captured_anew, named_capture, names, small_cases
 from support.oracle import Calls, assert_bit_equal
 from torch import fx
 
@@ -52,7 +52,7 @@ def test_every_node_has_a_name_and_no_two_the_same(capture: CaptureName, case: C
 
 @over_cases.law
 def test_names_are_the_same_each_time(capture: CaptureName, case: Case) -> None:
-    assert names(named_capture(case, capture)) == names(named_capture(case, capture))
+    assert names(captured_anew(case, capture)) == names(named_capture(case, capture))
 
 
 @over_cases.law

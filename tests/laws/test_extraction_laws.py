@@ -128,7 +128,7 @@ def test_the_model_is_left_as_it_was(capture: CaptureName, case: Case, data: st.
 def test_both_modes_survive_copies(capture: CaptureName, case: Case, data: st.DataObject) -> None:
     prepared = Prepared.of(case)
     wanted = some_of(data, names(named_capture(case, capture)), min_size=1, max_size=3)
-    original = extractor(case, prepared.module, wanted, capture)
+    original = extractor(case, prepared.module, wanted, capture, both_modes=True)
     for copied in (copy.deepcopy(original), pickle.loads(pickle.dumps(original))):
         again = copy.deepcopy(original)
         assert copied.training is case.training
@@ -147,7 +147,7 @@ def test_parameters_are_the_models_own_and_only_what_is_needed(
     made = extractor(case, prepared.module, wanted, capture)
     own = {id(tensor) for tensor in [*prepared.module.parameters(), *prepared.module.buffers()]}
     assert all(id(parameter) in own for parameter in made.parameters())
-    used = {str(node.target) for graph in (made.train_graph, made.eval_graph) for node in graph.nodes}
+    used = {str(node.target) for graph in made.graphs().values() for node in graph.nodes}
     for name in made.state_dict():
         parts = name.split(".")
         assert any(".".join(parts[:length]) in used for length in range(1, len(parts) + 1)), name

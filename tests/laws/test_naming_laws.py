@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import assume
 from hypothesis import strategies as st
-from support.generated import named_capture, names, small_cases
+from support.generated import captured_anew, named_capture, names, small_cases
 from torch import fx
 
 from fxpasses.graph.meta import qualified_name
@@ -60,7 +60,7 @@ def test_another_name_for_an_attribute_renames_what_is_below_it_and_nothing_else
     candidates = _own_modules(case)
     assume(candidates)
     old = data.draw(st.sampled_from(candidates))
-    before, after = named_capture(case), named_capture(_renamed(case, old))
+    before, after = named_capture(case), captured_anew(_renamed(case, old))
     nodes = [node for node in before.graph.nodes if node.op != "output"]
     assert names(after) == [_expected(node, qualified_name(node) or "", old) for node in nodes]
 
@@ -105,7 +105,7 @@ def test_each_name_stands_for_one_value_of_its_own(case: Case) -> None:
 def test_names_do_not_depend_on_the_mode_where_both_modes_run_the_same(case: Case) -> None:
     texts: list[list[str]] = []
     for training in (True, False):
-        captured = named_capture(Case(case.source + f"\nmodule.train({training})\n"))
+        captured = captured_anew(Case(case.source + f"\nmodule.train({training})\n"))
         texts.append([f"{node.op} {node.target}" for node in captured.graph.nodes] + names(captured))
     half = len(texts[0]) // 2
     assume(texts[0][:half] == texts[1][:half])

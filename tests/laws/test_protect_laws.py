@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
-from support.generated import DETERMINISTIC, named_capture, names, small_cases, some_of
+from support.generated import DETERMINISTIC, names, own_capture, small_cases, some_of
 from support.oracle import ValuesAtBirth, assert_bit_equal
 from torch import fx
 
@@ -35,7 +35,7 @@ def _arguments(case: Case) -> list[Any]:
 
 def _returning(case: Case, data: st.DataObject) -> fx.GraphModule:
     """The named graph of a model, returning some of its values; the last one too, so that every node runs."""
-    captured = named_capture(case)
+    captured = own_capture(case)
     wanted = some_of(data, names(captured), min_size=1, max_size=6)
     nodes = [node for node in captured.graph.nodes if qualified_name(node) in wanted]
     captured.graph.output_node().args = (tuple(nodes),)
@@ -65,7 +65,7 @@ def _run(function: Any) -> Any:
 
 
 def _returning_the_same(case: Case, returned: list[str]) -> fx.GraphModule:
-    captured = named_capture(case)
+    captured = own_capture(case)
     nodes = {node.name: node for node in captured.graph.nodes}
     captured.graph.output_node().args = (tuple(nodes[name] for name in returned),)
     captured.recompile()

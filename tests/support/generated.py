@@ -58,14 +58,19 @@ class Prepared(NamedTuple):
         return capture_by(capture, self.module, case.training, Examples(self.args, self.kwargs))
 
 
+@lru_cache(maxsize=1)  # capturing takes longer than all the rest of most laws
 def named_capture(case: Case, capture: CaptureName = "symbolic") -> fx.GraphModule:
-    """Returns the named graph of a fresh build of the case, in its mode; nothing of it is shared with the next one's."""
-    return copied(_named_capture(case, capture))
+    """Returns the named graph of the case, in its mode, to look at: all laws of an example get the same one."""
+    return captured_anew(case, capture)
 
 
-@lru_cache(maxsize=1)
-def _named_capture(case: Case, capture: CaptureName) -> fx.GraphModule:
-    # A law looks at the same graph before and after its pass; capturing takes longer than all the rest of it.
+def own_capture(case: Case) -> fx.GraphModule:
+    """Returns a copy of the named graph of the case, to change and to run."""
+    return copied(named_capture(case))
+
+
+def captured_anew(case: Case, capture: CaptureName = "symbolic") -> fx.GraphModule:
+    """Returns the named graph of a fresh build of the case, in its mode."""
     return NameNodes()(Prepared.of(case).captured(case, capture)).graph_module
 
 
@@ -90,14 +95,21 @@ def values_at_birth(case: Case, capture: CaptureName = "symbolic") -> Mapping[st
     return MappingProxyType(values)
 
 
-def extractor(case: Case, module: nn.Module, wanted: list[str], capture: CaptureName = "symbolic") -> DualGraphModule:
-    """Makes an extractor of `wanted` in the case's mode, and of some value in the other mode."""
-    other = [next(name for name in inspect.signature(module.forward).parameters)]
-    train, eval_ = (wanted, other) if case.training else (other, wanted)
+def extractor(
+    case: Case, module: nn.Module, wanted: list[str], capture: CaptureName = "symbolic", *, both_modes: bool = False
+) -> DualGraphModule:
+    """Makes an extractor of `wanted` in the case's mode, and of some value in the other mode.
+
+    An export is slow: by one, the other mode is there only if `both_modes` asks for it.
+    """
     options: dict[str, Any] = {"suppress_diff_warning": True, "capture": capture}
     if capture != "symbolic":
         built = case.build()
         options.update(example_inputs=built.args, example_kwargs=built.kwargs)
+    if capture == "export" and not both_modes:
+        return create_feature_extractor(module, wanted, mode="train" if case.training else "eval", **options)
+    other = [next(name for name in inspect.signature(module.forward).parameters)]
+    train, eval_ = (wanted, other) if case.training else (other, wanted)
     return create_feature_extractor(module, train_return_nodes=train, eval_return_nodes=eval_, **options)
 
 
