@@ -12,8 +12,9 @@ from fxpasses.errors import LawViolation
 from fxpasses.graph.divergence import first_divergence
 from fxpasses.testing.case import Case
 from fxpasses.testing.laws.claims import laws_for
-from fxpasses.testing.laws.law import Law, PassLike, PassRaisedError, Trial, name_of
+from fxpasses.testing.laws.law import Law, PassLike, Trial, name_of
 from fxpasses.testing.laws.semantics import Equivalent
+from fxpasses.testing.laws.watched import PassRaisedError
 from fxpasses.testing.outcome import in_mode
 from fxpasses.testing.repro import model_source, save_in_folder
 from fxpasses.testing.subject import Subject, Trace

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, NamedTuple, NoReturn
 from torch import fx
 
 from fxpasses.errors import ArgumentTypeError, LawViolation
+from fxpasses.testing.laws.watched import PassRaisedError, Watched
 from fxpasses.testing.outcome import Mode
 from fxpasses.testing.subject import Subject
 
@@ -95,14 +96,6 @@ def name_of(pass_: PassLike) -> str:
     return getattr(pass_, "__name__", None) or type(pass_).__name__
 
 
-class PassRaisedError(Exception):
-    """Carries what a pass raised from where it was called to the check, past the law that called it."""
-
-    def __init__(self, error: Exception) -> None:
-        super().__init__(error)
-        self.error = error
-
-
 @dataclass
 class Trial:
     """A pass and a subject, for one law after the other to look at.
@@ -123,6 +116,11 @@ class Trial:
     def result(self) -> Transformed:
         """What the pass made of a copy; a law may run it, and must not change it."""
         return self.apply(self.subject.fresh())
+
+    @cached_property
+    def watched(self) -> Watched:
+        """A run on another copy, with what was there before it; nothing has been run on what it left."""
+        return Watched.run(self.apply, self.subject.fresh())
 
     def apply(self, graph_module: fx.GraphModule, pass_: PassLike | None = None) -> Transformed:
         """Run the pass, or another one, on a graph module.

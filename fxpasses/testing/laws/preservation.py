@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from torch import fx, nn
+from torch import fx
 from torch.utils import _pytree as pytree
 
 from fxpasses.errors import LawViolation
@@ -17,7 +17,8 @@ from fxpasses.testing.laws.fingerprint import (
     modules_of,
     program_of,
 )
-from fxpasses.testing.laws.law import Law, PassRaisedError, Trial
+from fxpasses.testing.laws.law import Law, Trial
+from fxpasses.testing.laws.watched import PassRaisedError, owners_of
 
 
 class PreservesInputViolation(LawViolation):
@@ -51,22 +52,18 @@ class PreservesInput(Law):
 
     def check(self, trial: Trial) -> None:
         """Raise `PreservesInputViolation` unless the law holds."""
-        given = trial.subject.fresh()
-        program, meta, modules, attributes = program_of(given), meta_of(given), modules_of(given), attributes_of(given)
-        raised: PassRaisedError | None = None
-        result: fx.GraphModule | None = None
-        try:
-            result = trial.apply(given).graph_module
-        except PassRaisedError as error:
-            raised = error
-        if result is not given:
+        before, given = trial.watched, trial.watched.given
+        raised = before.ending if isinstance(before.ending, PassRaisedError) else None
+        in_place = raised is None and before.result.graph_module is given
+        if not in_place:
             when = f"raised {type(raised.error).__name__}" if raised is not None else "returned another graph module"
-            found = first_line_that_differs(program_of(given), program) or first_line_that_differs(meta_of(given), meta)
+            found = first_line_that_differs(program_of(given), before.program)
+            found = found or first_line_that_differs(meta_of(given), before.meta)
             if found is not None:
                 trial.fail(f"the pass {when}, and the given graph was changed: {found}")
-            if attributes_of(given) != attributes:
+            if attributes_of(given) != before.attributes:
                 trial.fail(f"the pass {when}, and attributes of the given modules were added or removed")
-        found = _modules_differ(given, modules, all_of_them=result is not given)
+        found = _modules_differ(given, before.modules, all_of_them=not in_place)
         if found is not None:
             trial.fail(f"modules of the given graph module were changed: {found}")
         trial.fired("raised" if raised is not None else "compared")
@@ -192,10 +189,8 @@ class PreservesState(Law):
 
     def check(self, trial: Trial) -> None:
         """Raise `PreservesStateViolation` unless the law holds."""
-        given = trial.subject.fresh()
-        owners = _owners(given)
-        before = {name: tensor.detach().clone() for name, tensor in given.state_dict().items()}
-        result = trial.apply(given).graph_module
+        given, before = trial.watched.given, trial.watched.state
+        result = trial.watched.result.graph_module
         after = result.state_dict()
         missing = sorted(before.keys() - after.keys())
         if self.complete and missing:
@@ -204,14 +199,8 @@ class PreservesState(Law):
             found = first_difference(after[name].detach(), before[name])
             if found is not None:
                 trial.fail(f"{name!r} changed: {found}")
-        shared = _owners(result)
-        for name, others in owners.items():
+        shared = owners_of(result)
+        for name, others in trial.watched.owners.items():
             if result is given and name in shared and not (others & shared.keys()) <= shared[name]:
                 trial.fail(f"{name!r} is no longer one tensor with {sorted(others - shared[name])}")
         trial.fired("compared")
-
-
-def _owners(module: nn.Module) -> dict[str, set[str]]:
-    """For each parameter, the names of all that are the same object."""
-    named = list(module.named_parameters(remove_duplicate=False))
-    return {name: {other for other, same in named if same is tensor} for name, tensor in named}

@@ -54,18 +54,16 @@ class HonestFlag(Law):
 
     def check(self, trial: Trial) -> None:
         """Raise `HonestFlagViolation` unless the law holds."""
-        given = trial.subject.fresh()
-        program, meta, modules = program_of(given), meta_of(given), modules_of(given)
-        result = trial.apply(given)
+        before, result = trial.watched, trial.watched.result
         if result.modified is None:
             trial.fired(NOTHING_CLAIMED)
             return
         graph_module = result.graph_module
-        found = first_line_that_differs(program_of(graph_module), program)
-        found = found or first_line_that_differs(modules_of(graph_module), modules)
+        found = first_line_that_differs(program_of(graph_module), before.program)
+        found = found or first_line_that_differs(modules_of(graph_module), before.modules)
         if found is not None and not result.modified:
             trial.fail(f"the pass says that it changed nothing, and it did: {found}")
-        if found is None and result.modified and meta_of(graph_module) == meta:
+        if found is None and result.modified and meta_of(graph_module) == before.meta:
             trial.fail("the pass says that it changed something, and graph, modules and meta are what they were")
         trial.fired("judged")
         trial.fired("modified" if result.modified else "not modified")
