@@ -72,6 +72,7 @@ def exported_calls(
             output,
             timeline.before(began),
             timeline.parent(key, path, began),
+            until=timeline.ended(key, began),
         )
         calls.append(((began, path.count(".")), call))
     known = {call.key for _, call in calls}
@@ -112,16 +113,30 @@ class _Timeline:
         return f"{path}@{index}" if index not in ("", "0") else path
 
     def began(self, key: str, received: Any) -> float:
-        """Returns the position of a call's first node; for a call without nodes, one right after what it received."""
+        """Returns the position of a call's first node; for a call without nodes, one right after it got what it takes."""
         if key in self._region:
             return float(self._region[key][0])
-        positions = [self._position.get(each.name, -1) for each in received if isinstance(each, NodeRef)]
+        positions = [self._handed_out(each.name, key) for each in received if isinstance(each, NodeRef)]
         return max(positions, default=-1) + 0.5
+
+    def _handed_out(self, name: str, to: str) -> int:
+        """Returns the position at which a node's value can reach a call: not before the calls that made it returned."""
+        if name not in self._position:
+            return -1
+        made = self._position[name]
+        around = [scope.key for scope in scopes(self._order[made])]
+        running = [place for place, key in enumerate(around) if to.startswith(f"{path_of(key)}.")]
+        returned = around[running[-1] + 1 :] if running else around
+        return self._region[returned[0]][1] if returned else made
 
     def before(self, began: float) -> NodeRef | None:
         """Returns the node that was the last one when a call began."""
         index = int(began) if began % 1 else int(began) - 1
         return NodeRef(self._order[index].name) if index >= 0 else None
+
+    def ended(self, key: str, began: float) -> NodeRef | None:
+        """Returns the node that was the last one when a call returned."""
+        return NodeRef(self._order[self._region[key][1]].name) if key in self._region else self.before(began)
 
     def parent(self, key: str, path: str, began: float) -> str | None:
         """Returns the call around a call."""

@@ -255,6 +255,38 @@ class Settings(nn.Module):
         return y, z
 
 
+class WritesWhatItReturns(nn.Module):
+    """Writes into what it returns, and then returns it; does nothing with it the second time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.block, self.nothing = Writes(), nn.Sequential()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        written = self.nothing(self.block(torch.tanh(x)))
+        return written.add_(x)
+
+
+class Writes(nn.Module):
+    """Its last operation is a write through a view."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        copied = x.clone()
+        copied[::2].mul_(3)
+        return copied
+
+
+def test_a_modules_value_is_what_it_had_written_when_it_returned():
+    x = torch.linspace(-1, 1, 8).reshape(4, 2)
+    model = WritesWhatItReturns()
+    wanted = {"block": "block", "nothing": "nothing", "add": "last"}
+    features = create_feature_extractor(model, wanted, capture="export", example_inputs=(x,))(x)
+    block = model.block(torch.tanh(x))
+    assert torch.equal(features["block"], block)
+    assert torch.equal(features["nothing"], block)
+    assert torch.equal(features["last"], block + x)
+
+
 def test_blocks_are_put_back_among_the_other_operations():
     model = Settings()
     captured = capture_exported(model, torch.randn(3, 2))
