@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import json
+import time
+
+from torch import fx, nn
+
+from fxpasses.manager import PassManager, Report, SkipPasses
+from fxpasses.passes.name_nodes import NameNodes
+
+
+def sleeps(graph_module: fx.GraphModule) -> None:
+    time.sleep(0.01)
+
+
+def report_of(*skipped: str) -> Report:
+    manager = PassManager([sleeps, PassManager([NameNodes()])], instruments=[SkipPasses(*skipped)])
+    return manager(fx.symbolic_trace(nn.ReLU())).report
+
+
+def test_a_report_says_how_long_a_pass_ran() -> None:
+    report = report_of()
+    assert report.children[0].seconds >= 0.01
+    assert report.seconds >= report.children[0].seconds
+
+
+def test_a_pass_that_did_not_run_did_nothing() -> None:
+    manager = PassManager([NameNodes()], instruments=[SkipPasses("name-nodes")])
+    result = manager(fx.symbolic_trace(nn.ReLU()))
+    skipped = Report("name-nodes", (0,), skipped="named in SkipPasses")
+    assert not result.modified
+    assert result.report.children == (skipped,)
+    for report in (result.report, skipped):
+        assert not report.changed
+        assert report.claimed is None
+        assert (report.seconds, report.added, report.removed, report.replaced, report.edited) == (0, 0, 0, 0, 0)
+
+
+def test_a_table_is_indented_by_depth() -> None:
+    names = [line.removesuffix(line.lstrip()) + line.split()[0] for line in str(report_of()).splitlines()]
+    assert names == ["pass", "pipeline", "  sleeps", "  pipeline", "    name-nodes"]
+
+
+def test_json_is_indented_unless_it_is_to_be_one_line() -> None:
+    report = report_of()
+    assert report.to_json().splitlines()[:2] == ["{", '  "name": "pipeline",']
+    assert len(report.to_json(indent=None).splitlines()) == 1
+    assert json.loads(report.to_json()) == json.loads(report.to_json(None)) == json.loads(json.dumps(report.as_dict()))
