@@ -42,8 +42,8 @@ class PassManager(Composite):
     text_name: ClassVar[str] = "pipeline"
 
     passes: tuple[PassLike, ...]
-    instruments: tuple[Instrument, ...] = field(default=(), compare=False, repr=False)
-    undo: bool = field(default=True, compare=False, repr=False)
+    instruments: tuple[Instrument, ...] = field(compare=False, repr=False)
+    undo: bool = field(compare=False, repr=False)
 
     def __init__(
         self, passes: Iterable[PassLike], *, instruments: Iterable[Instrument] = (), undo: bool = True

@@ -44,7 +44,7 @@ class Repeat(Composite):
     text_name: ClassVar[str] = "repeat"
 
     passes: tuple[PassLike, ...]
-    limit: int = 10
+    limit: int
 
     def __init__(self, passes: Iterable[PassLike], limit: int = 10) -> None:
         """Takes the passes of a round, in order, and the greatest number of rounds."""

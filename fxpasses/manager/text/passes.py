@@ -34,7 +34,7 @@ def pass_of(text: PassText, composites: Mapping[str, type[Any]]) -> PassLike:
         inside = [pass_of(each, composites) for each in text.inside or ()]
         return composites[text.name](inside, **_arguments(composites[text.name], text))
     if text.inside is not None:
-        names = " and ".join(sorted(composites))
+        names = " and ".join(composites)
         raise PipelineSyntaxError(f"{text.name} takes no passes in parentheses; only {names} do.")
     found = imported(text.name) if "." in text.name else registered_pass(text.name)
     if isinstance(found, type):

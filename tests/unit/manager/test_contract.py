@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from torch import fx
+from torch import fx, nn
 
 from fxpasses import Pass, PassResult
 from fxpasses.errors import ArgumentTypeError
-from fxpasses.graph.facts import NAMES, Fact
+from fxpasses.graph.facts import CALLS, NAMES, Fact
+from fxpasses.manager import ALL_FACTS
 
 
 def _declaring(**claims: Any) -> type[Pass]:
@@ -38,3 +39,49 @@ def test_facts_of_other_packages_and_claims_that_depend_on_options_are_fine() ->
     assert pass_.needs == {own}
     assert pass_.preserves == {own}
     assert pass_(fx.symbolic_trace(lambda x: x + 1)).modified is False
+
+
+def test_all_facts_are_those_of_other_packages_too_and_nothing_else() -> None:
+    assert NAMES in ALL_FACTS
+    assert CALLS in ALL_FACTS
+    assert Fact("small", lambda graph_module: True) in ALL_FACTS
+    assert "names" not in ALL_FACTS
+    assert repr(ALL_FACTS) == "ALL_FACTS"
+
+
+def test_the_precondition_sees_the_input_and_the_postcondition_the_result() -> None:
+    seen: list[tuple[str, fx.GraphModule]] = []
+    given, made = fx.symbolic_trace(nn.ReLU()), fx.symbolic_trace(nn.Tanh())
+
+    class Watched(Pass):
+        in_place = False
+
+        def requires(self, graph_module: fx.GraphModule) -> None:
+            seen.append(("requires", graph_module))
+
+        def call(self, graph_module: fx.GraphModule) -> PassResult:
+            seen.append(("call", graph_module))
+            return PassResult(made, True)
+
+        def ensures(self, graph_module: fx.GraphModule) -> None:
+            seen.append(("ensures", graph_module))
+
+    assert Watched()(given).graph_module is made
+    assert seen == [("requires", given), ("call", given), ("ensures", made)]
+
+
+def test_a_pass_may_have_other_bases_that_take_class_keywords() -> None:
+    class Tagged:
+        tag = ""
+
+        def __init_subclass__(cls, tag: str, **kwargs: Any) -> None:
+            super().__init_subclass__(**kwargs)
+            cls.tag = tag
+
+    class Fold(Pass, Tagged, tag="fold"):
+        def call(self, graph_module: fx.GraphModule) -> PassResult:
+            return PassResult(graph_module, False)
+
+    assert Fold().tag == "fold"
+    with pytest.raises(TypeError, match="takes no keyword arguments"):
+        type("Fold", (Pass,), {}, unheard_of=1)

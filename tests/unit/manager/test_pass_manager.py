@@ -11,7 +11,7 @@ from torch.fx.passes.infra.pass_base import PassResult as TorchPassResult
 
 from fxpasses.errors import ArgumentTypeError, FalseClaimError, PassError, UnmetNeedError
 from fxpasses.graph.facts import CALLS, NAMES, Fact
-from fxpasses.manager import ALL_FACTS, Pass, PassManager, PassResult
+from fxpasses.manager import ALL_FACTS, Pass, PassManager, PassResult, VerifyStructure
 from fxpasses.passes.name_nodes import NameNodes
 
 
@@ -305,3 +305,11 @@ def test_a_report_tells_what_each_pass_changed() -> None:
     ]
     last = list(report)[-1]
     assert (last.added, last.removed, last.replaced, last.edited) == (1, 1, 1, 1)
+
+
+def test_pipelines_are_equal_by_their_passes_and_print_no_more_than_those() -> None:
+    watched = PassManager([NameNodes()], instruments=[VerifyStructure()], undo=False)
+    assert watched == PassManager([NameNodes()])
+    assert hash(watched) == hash(PassManager([NameNodes()]))
+    assert repr(watched) == "PassManager(passes=(NameNodes(style='exact'),))"
+    assert watched != PassManager([NameNodes(), NameNodes()])

@@ -107,3 +107,18 @@ def test_the_place_of_a_failure_is_that_in_the_round() -> None:
 def test_a_limit_is_a_positive_number(limit: object) -> None:
     with pytest.raises(ArgumentTypeError, match=f"limit={limit!r}"):
         Repeat([drop_one], limit=limit)  # pyright: ignore[reportArgumentType] - the mistake under test
+
+
+def test_ten_rounds_are_the_limit_if_none_is_given() -> None:
+    def append(graph_module: fx.GraphModule) -> None:
+        output = graph_module.graph.output_node()
+        with graph_module.graph.inserting_before(output):
+            output.args = (graph_module.graph.call_method("neg", output.args),)
+
+    with pytest.raises(NotConvergedError, match=r"round 10, the last allowed.*raise limit=10\."):
+        Repeat([append])(chain())
+
+
+def test_a_repetition_prints_as_its_text() -> None:
+    assert str(Repeat([NameNodes()])) == "repeat(name-nodes)"
+    assert str(Repeat([NameNodes(), Repeat([])], limit=4)) == "repeat{limit=4}(name-nodes, repeat())"

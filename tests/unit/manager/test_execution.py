@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from torch import fx, nn
+
+from fxpasses.errors import PassError
+from fxpasses.manager import Instrument, PassManager, PassResult, Repeat, Step
+
+
+class Noting(Instrument):
+    """Notes each call of it."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+
+    def before_pipeline(self, graph_module: fx.GraphModule) -> None:
+        self.calls.append(("before_pipeline", graph_module))
+
+    def skip(self, step: Step) -> str | None:
+        self.calls.append(("skip", step.name))
+        return "not now" if step.name == "skipped" else None
+
+    def before_pass(self, step: Step) -> None:
+        self.calls.append(("before_pass", step.name))
+
+    def after_pass(self, step: Step) -> None:
+        self.calls.append(("after_pass", step.name))
+
+    def after_failure(self, step: Step, error: Exception) -> None:
+        self.calls.append(("after_failure", step.name, str(error)))
+
+    def after_pipeline(self, graph_module: fx.GraphModule) -> None:
+        self.calls.append(("after_pipeline", graph_module))
+
+    def after_restore(self, graph_module: fx.GraphModule) -> None:
+        self.calls.append(("after_restore", graph_module))
+
+
+def traced() -> fx.GraphModule:
+    return fx.symbolic_trace(nn.Sequential(nn.ReLU()))
+
+
+def skipped(graph_module: fx.GraphModule) -> None:
+    pass
+
+
+def copies(graph_module: fx.GraphModule) -> PassResult:
+    return PassResult(fx.GraphModule(graph_module, graph_module.graph), True)
+
+
+def empties(graph_module: fx.GraphModule) -> None:
+    graph_module.graph.output_node().args = (None,)
+    raise KeyError("empty")
+
+
+def test_an_instrument_is_told_each_thing_once_and_in_order() -> None:
+    noting, graph_module = Noting(), traced()
+    result = PassManager([skipped, copies], instruments=[noting])(graph_module)
+    assert noting.calls == [
+        ("before_pipeline", graph_module),
+        ("skip", "skipped"),
+        ("skip", "copies"),
+        ("before_pass", "copies"),
+        ("after_pass", "copies"),
+        ("after_pipeline", result.graph_module),
+    ]
+
+
+def test_an_instrument_is_told_of_a_failure_and_then_of_what_was_put_back() -> None:
+    noting, graph_module = Noting(), traced()
+    with pytest.raises(PassError):
+        PassManager([empties], instruments=[noting])(graph_module)
+    assert noting.calls[2:] == [
+        ("before_pass", "empties"),
+        ("after_failure", "empties", "'empty'"),
+        ("after_restore", graph_module),
+    ]
+
+
+@pytest.mark.parametrize("composite", [PassManager, Repeat])
+def test_a_failure_puts_the_graph_back_unless_told_otherwise(composite: type[PassManager | Repeat]) -> None:
+    graph_module = traced()
+    text = str(graph_module.graph)
+    with pytest.raises(PassError):
+        composite([empties])(graph_module)
+    assert str(graph_module.graph) == text
+    with pytest.raises(PassError):
+        PassManager([composite([empties])], undo=False)(graph_module)
+    assert str(graph_module.graph) != text
