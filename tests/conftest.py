@@ -61,7 +61,7 @@ def pytest_collection_finish() -> None:
     """Lets the collector forget what is there for good: torch alone is a million objects, to look through each time."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 20, 50)  # graphs are garbage of many small parts: an eighth of the time of laws went there
+    gc.set_threshold(20_000, 20, 20)  # graphs are garbage of many small parts: an eighth of the time of laws went there
 
 
 def pytest_sessionfinish() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import linecache
 import re
@@ -84,7 +85,7 @@ class Case:
         return hash(self.source.strip())
 
     def build(self) -> Built:
-        """Run the script; neither the module nor the inputs are shared with anything else."""
+        """Run the script; neither the module nor the inputs are shared with anything else, the classes are."""
         with torch.random.fork_rng(devices=[]):
             namespace = _execute(self.source.strip() + "\n")
         return Built(namespace["module"], tuple(namespace["args"]), dict(namespace["kwargs"]))
@@ -117,18 +118,21 @@ class Case:
 def _execute(source: str) -> Mapping[str, Any]:
     name = f"fxpasses_case_{hashlib.sha256(source.encode()).hexdigest()[:16]}"
     filename = _filename(name)
-    module = types.ModuleType(name)
-    module.__file__ = filename  # where inspect looks for the source
-    sys.modules[name] = module
-    linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
-    exec(_compiled(source, filename), module.__dict__)
+    definitions, rest = _compiled(source, filename)
+    if name not in _modules:
+        module = sys.modules[name] = types.ModuleType(name)
+        module.__file__ = filename  # where inspect looks for the source
+        linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
+        exec(definitions, module.__dict__)
     _modules[name] = None
     _modules.move_to_end(name)
     while len(_modules) > _KEPT_MODULES:
         oldest, _ = _modules.popitem(last=False)
         sys.modules.pop(oldest, None)
         linecache.cache.pop(_filename(oldest), None)
-    return module.__dict__
+    namespace = sys.modules[name].__dict__
+    exec(rest, namespace)
+    return dict(namespace)
 
 
 def _filename(name: str) -> str:
@@ -136,6 +140,18 @@ def _filename(name: str) -> str:
 
 
 @lru_cache(maxsize=32)
-def _compiled(source: str, filename: str) -> types.CodeType:
-    """Returns the code of a script; a law builds the same case several times."""
-    return compile(_SEEDS_ALL_DEVICES.sub(_SEEDS_THE_CPU, source), filename, "exec")
+def _compiled(source: str, filename: str) -> tuple[types.CodeType, types.CodeType]:
+    """Returns the code of a script in two parts: the imports and classes that it begins with, and the rest.
+
+    A law builds the same case several times. New classes each time would pile up until they are collected, and whatever
+    replaces a special method of `nn.Module`, as a trace of torch does, goes through all of them.
+    """
+    statements = ast.parse(_SEEDS_ALL_DEVICES.sub(_SEEDS_THE_CPU, source)).body
+    count = next((place for place, each in enumerate(statements) if not _defines(each)), len(statements))
+    parts = [ast.Module(part, []) for part in (statements[:count], statements[count:])]
+    definitions, rest = (compile(part, filename, "exec", dont_inherit=True) for part in parts)
+    return definitions, rest
+
+
+def _defines(statement: ast.stmt) -> bool:
+    return isinstance(statement, (ast.Import, ast.ImportFrom, ast.ClassDef, ast.FunctionDef))

@@ -230,10 +230,10 @@ def test_one_pipeline_on_two_models_is_two_pipelines(one: list[int], other: list
         return PassManager(passes, instruments=[VerifyStructure(), CheckClaims()])
 
     manager = made()
-    for functions in (one, other, one):
-        again, fresh = manager(chain(functions)), made()(chain(functions))
-        assert text(again.graph_module) == text(fresh.graph_module)
-        assert again.modified == fresh.modified
+    manager(chain(other))
+    again, fresh = manager(chain(one)), made()(chain(one))
+    assert text(again.graph_module) == text(fresh.graph_module)
+    assert again.modified == fresh.modified
 
 
 class Watch(Instrument):

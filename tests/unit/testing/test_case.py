@@ -39,9 +39,10 @@ def test_a_case_is_what_its_script_defines() -> None:
     assert case.module(*case.args, **case.kwargs).shape == (1, 2)
 
 
-def test_a_build_shares_nothing_and_is_the_same_each_time() -> None:
+def test_a_build_shares_classes_and_nothing_else_and_is_the_same_each_time() -> None:
     case = Case(SOURCE)
     first, second = case.build(), case.build()
+    assert type(first.module) is type(second.module)
     assert first.module is not second.module
     assert torch.equal(first.module.linear.weight, second.module.linear.weight)
     assert first.args[0].data_ptr() != second.args[0].data_ptr()
@@ -78,3 +79,10 @@ def test_the_classes_of_a_case_have_their_source_and_can_be_pickled() -> None:
     assert "self.linear(x) * scale" in inspect.getsource(type(module))
     for copied in (copy.deepcopy(module), pickle.loads(pickle.dumps(module))):
         assert torch.equal(copied.linear.weight, module.linear.weight)
+
+
+def test_a_class_may_come_after_what_it_needs() -> None:
+    script = "import torch\nwidth = 3\nclass Model(torch.nn.ReLU):\n    width = width\nmodule, args, kwargs = Model(), (), {}"
+    case = Case(script)
+    assert case.build().module.width == 3
+    assert type(pickle.loads(pickle.dumps(case.build().module))).__name__ == "Model"
