@@ -11,8 +11,8 @@ from torch import fx
 _METHODS = frozenset({"size", "dim", "ndimension", "numel", "nelement", "item", "stride", "storage_offset"})
 _ATTRIBUTES = frozenset({"shape", "ndim", "dtype", "device", "is_cuda", "itemsize", "nbytes"})
 _FUNCTIONS = frozenset({builtins.len, builtins.int, builtins.float, builtins.bool, builtins.round})
-_MATH = frozenset(function for function in vars(math).values() if callable(function))
-_OPERATORS = frozenset(function for function in vars(operator).values() if callable(function))
+_MATH = frozenset(each for name, each in vars(math).items() if callable(each) and name not in ("prod", "sumprod"))
+_OPERATORS = frozenset(each for name, each in vars(operator).items() if callable(each) and name != "call")
 
 
 def makes_number(node: fx.Node, known: dict[fx.Node, bool] | None = None) -> bool:

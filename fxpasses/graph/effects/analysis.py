@@ -44,7 +44,7 @@ class Effects:
         inputs: The storages of the arguments that the graph is called with.
         kinds: What each node's value is: a tensor, a sequence of tensors, no tensor, or any of these.
         shape_readers: Nodes that look at shapes, types and devices, never at elements.
-        reshapes: Nodes that change shape or strides of an operand in place.
+        reshapes: Nodes that change shape or strides of an operand in place, or which items it holds.
         random: Nodes that draw random numbers.
         checks: Assertions.
         ambient: Nodes that change how later ones run, such as switching autograd off, or whose target was declared
@@ -210,7 +210,7 @@ class _Analysis:
     def _note_roles(self, node: fx.Node, behaviour: Behaviour) -> None:
         for role, holds in (
             ("shape_readers", not behaviour.reads),
-            ("reshapes", behaviour.reshapes),
+            ("reshapes", behaviour.reshapes or behaviour.rebuilds),
             ("random", behaviour.random),
             ("checks", behaviour.checks),
             ("ambient", behaviour.ambient),

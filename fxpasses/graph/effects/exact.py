@@ -27,6 +27,8 @@ _NUMBERS = (bool, int, float, complex, torch.SymInt, torch.SymFloat, torch.SymBo
 _TYPES = (torch.dtype, torch.device, torch.layout, torch.memory_format)
 _PLAIN = (*_NUMBERS, *_TYPES, str, bytes, type(None), slice, range, type(Ellipsis))
 
+_Flat = tuple[list[Any], pytree.TreeSpec]
+
 
 @dataclass
 class Observed:
@@ -131,7 +133,11 @@ class _Run(Interpreter):
 
     def run_node(self, n: fx.Node) -> Any:
         self._recorder.node = n
+        operands = [self.env[each] for each in n.all_input_nodes]
+        before = pytree.tree_flatten(operands)
         value = super().run_node(n)
+        if not _are_same(before, pytree.tree_flatten(operands)):
+            raise _CannotObserve(f"{n} changes which items a container has, and no operator tells of it")
         if n.target is operator.setitem and isinstance(n.args[0], fx.Node):
             # The code that torch generates gives the name of the node to the object that was written into.
             self._recorder.note_value(n, [self.env[n.args[0]], value])
@@ -223,6 +229,10 @@ class _Recorder(TorchDispatchMode):
 
 def _tensors_in(value: object) -> Iterable[torch.Tensor]:
     return (part for part in pytree.tree_leaves(value) if isinstance(part, torch.Tensor))
+
+
+def _are_same(before: _Flat, after: _Flat) -> bool:
+    return before[1] == after[1] and all(map(operator.is_, before[0], after[0]))
 
 
 def _kind_of(value: object, tensors: int, parts: int) -> Kind:

@@ -26,6 +26,7 @@ from fxpasses.graph.effects.behaviour import (
     Behaviour,
     argument,
     key_at,
+    opaque,
     views,
     with_out,
 )
@@ -33,6 +34,7 @@ from fxpasses.graph.effects.copies import clone_each, clone_value
 from fxpasses.graph.effects.functional import behaviour_of_functional
 from fxpasses.graph.effects.methods import (
     SHAPE_ATTRIBUTES,
+    WRITTEN_ATTRIBUTES,
     behaviour_of_method,
     concatenates,
     in_place,
@@ -45,11 +47,11 @@ Args = Sequence[object]
 Kwargs = Mapping[str, object]
 Rule = Callable[[Args, Kwargs], Behaviour]
 
-_NUMBERS = (len, int, float, bool, str, complex, isinstance, issubclass, hasattr, type, id, callable, print, all, any)
-_MORE_NUMBERS = (round, divmod, range, slice, hash, repr, ord, chr, format, torch.Size, torch.device)
+_SHAPES = (len, isinstance, issubclass, hasattr, type, id, callable, hash, torch.device)
+_NUMBERS = (int, float, bool, str, complex, print, all, any, round, range, repr, ord, chr, format, torch.Size)
 _CONTAINERS = (tuple, list, dict, set, frozenset, zip, enumerate, reversed, sorted, iter, next, max, min)
-_MORE_CONTAINERS = (collections.OrderedDict, collections.deque, copy.copy, operator.pos)
-_CONCATENATIONS = (operator.add, operator.mul, operator.concat)
+_MORE_CONTAINERS = (collections.OrderedDict, collections.deque, copy.copy, operator.pos, slice)
+_CONCATENATIONS = (operator.add, operator.mul, operator.concat, operator.or_)
 
 _SHAPE_FUNCTIONS = frozenset("is_tensor numel is_floating_point is_complex is_storage is_grad_enabled".split())
 _SAME_MEMORY = frozenset("as_tensor asarray from_numpy frombuffer from_dlpack".split())
@@ -168,8 +170,9 @@ def _rules() -> Mapping[object, Rule]:
     for group, behaviour in (
         (vars(math).values(), NO_TENSOR),
         (vars(operator).values(), FRESH_NUMERIC),
-        ((*_NUMBERS, *_MORE_NUMBERS), SHAPE_ONLY),
-        ((abs, pow), FRESH_NUMERIC),
+        (_SHAPES, SHAPE_ONLY),
+        (_NUMBERS, NO_TENSOR),
+        ((abs, pow, divmod), FRESH_NUMERIC),
         ((copy.deepcopy,), FRESH),
     ):
         rules.update({each: functools.partial(_always, behaviour) for each in group if callable(each)})
@@ -183,7 +186,10 @@ def _rules() -> Mapping[object, Rule]:
     rules[getattr] = _get_attribute
     rules[clone_each] = functools.partial(_always, Behaviour(kind="tensors"))
     rules[clone_value] = functools.partial(_always, Behaviour(kind="first"))
-    rules[sum] = _sum
+    rules[sum] = rules[math.prod] = _sum
+    # Of Python 3.11, and of 3.12.
+    rules |= {each: opaque for name, each in vars(operator).items() if name == "call"}
+    rules |= {each: functools.partial(_always, FRESH_NUMERIC) for name, each in vars(math).items() if name == "sumprod"}
     return rules
 
 
@@ -202,9 +208,11 @@ def _set_item(args: Args, kwargs: Kwargs) -> Behaviour:  # noqa: ARG001 - the fo
 
 def _get_attribute(args: Args, kwargs: Kwargs) -> Behaviour:
     name = argument(args, kwargs, 1, "name", None)
-    return SHAPE_ONLY if name in SHAPE_ATTRIBUTES else Behaviour(returns=frozenset([0, 2][: 2 if len(args) > 2 else 1]))
+    if name in SHAPE_ATTRIBUTES:
+        return NO_TENSOR if name in WRITTEN_ATTRIBUTES else SHAPE_ONLY
+    return Behaviour(returns=frozenset([0, 2][: 2 if len(args) > 2 else 1]))
 
 
 def _sum(args: Args, kwargs: Kwargs) -> Behaviour:
-    # Without a start value the items are numbers or tensors, and adding the first one to 0 is fresh already.
+    # Without a start value the items are numbers or tensors, and the first one with 0 added, or times 1, is fresh already.
     return FRESH_NUMERIC if len(args) + len(kwargs) < 2 else views(args, kwargs)

@@ -49,7 +49,7 @@ def _kind_of_item(owner: Kind, index: object) -> Kind:
 
 
 def may_concatenate(node: fx.Node, kinds: Mapping[fx.Node, Kind]) -> bool:
-    """Whether `a + b` or `a * b` may be about containers: with a tensor, or a number added, it is arithmetic.
+    """Whether `a + b`, `a * b` or `a | b` may be about containers: with a tensor, or a number added, it is arithmetic.
 
     Example:
         >>> graph = fx.Graph()
@@ -61,7 +61,7 @@ def may_concatenate(node: fx.Node, kinds: Mapping[fx.Node, Kind]) -> bool:
     operands = (*node.args, *node.kwargs.values())
     if any(isinstance(each, fx.Node) and kinds[each] in ("tensor", "numeric") for each in operands):
         return False
-    adds = node.target in (operator.add, "__add__", "__radd__", operator.iadd)
+    adds = node.target in (operator.add, "__add__", "__radd__", operator.iadd, operator.or_, "__or__", "__ror__")
     return not any(isinstance(each, float) or (adds and isinstance(each, int)) for each in operands)
 
 

@@ -14,7 +14,6 @@ from fxpasses.graph.effects.behaviour import (
     SHAPE_ONLY,
     Behaviour,
     Kind,
-    ResultKind,
     all_keys,
     argument,
     is_known,
@@ -30,15 +29,18 @@ SHAPE_ATTRIBUTES = frozenset(
 )
 """Attributes of a tensor that say nothing about its elements."""
 
+WRITTEN_ATTRIBUTES = frozenset("_version requires_grad is_leaf grad_fn".split())
+"""Those of them that a write changes: it is counted, and brings autograd with it."""
+
 _TENSOR_VIEW_ATTRIBUTES = frozenset("T mT H mH data real imag".split())
 
 _SHAPE_METHODS = frozenset(
     "size dim ndimension numel nelement stride storage_offset element_size get_device data_ptr is_contiguous is_complex "
     "is_floating_point is_inference is_shared is_pinned is_signed is_conj is_neg is_same_size dim_order has_names "
     "register_hook retain_grad mark_non_differentiable set_materialize_grads __len__ "
-    "join format startswith endswith strip lower upper replace encode index count".split()
+    "join startswith endswith strip lower upper replace encode".split()
 )
-"""Methods that look at no element; those of text and of lists among them."""
+"""Methods that look at no element; those of text among them."""
 
 _CONVERSIONS = frozenset(
     "type to cpu cuda float double half bfloat16 int long short char byte bool cfloat cdouble chalf xpu ipu pin_memory "
@@ -47,7 +49,7 @@ _CONVERSIONS = frozenset(
 )
 """Methods that may return the tensor itself, or something on its memory."""
 
-_CONTAINER_VIEWS = frozenset("get items keys values copy __iter__ __next__ __reversed__ _asdict _replace".split())
+_CONTAINER_VIEWS = frozenset("get items keys values copy index __iter__ __next__ __reversed__ _asdict _replace".split())
 _CONTAINER_WRITES = frozenset("pop popitem clear remove discard reverse __delitem__".split())
 _CONTAINER_STORES = frozenset("append extend insert update setdefault appendleft extendleft save_for_backward".split())
 
@@ -55,13 +57,15 @@ _IN_PLACE_OPERATORS = frozenset(
     "__iadd__ __isub__ __imul__ __itruediv__ __idiv__ __ifloordiv__ __imod__ __ipow__ __iand__ __ior__ __ixor__ "
     "__ilshift__ __irshift__ __imatmul__".split()
 )
-_CONCATENATIONS = frozenset(["__add__", "__radd__", "__mul__", "__rmul__"])
+_CONCATENATIONS = frozenset(["__add__", "__radd__", "__mul__", "__rmul__", "__or__", "__ror__"])
 _ARITHMETIC = frozenset(
-    "sub truediv div floordiv mod pow and or xor lshift rshift matmul eq ne lt le gt ge neg invert abs contains".split()
+    "sub truediv div floordiv mod pow and xor lshift rshift matmul eq ne lt le gt ge neg invert abs contains".split()
 )
-_NUMBERS = frozenset("bool int long float complex index hash repr str format nonzero sizeof class".split())
+_NUMBERS = frozenset("bool int long float complex index hash repr str format nonzero sizeof".split())
+_NUMBER_METHODS = frozenset("format count".split())
+"""Methods that look at elements, and make no tensor; those of text and of lists among them."""
 
-_WITHOUT_SCHEMA = frozenset("unique lu new to_sparse_coo item tolist".split())
+_WITHOUT_SCHEMA = frozenset("unique lu to_sparse_coo item tolist".split())
 """Methods that are written in Python, and make something new."""
 
 
@@ -93,6 +97,8 @@ def behaviour_of_method(name: str, args: Sequence[object], kwargs: Mapping[str, 
         return in_place(name, args, kwargs)
     if name.startswith("__"):
         return _special_method(name, args, kwargs)
+    if name in _NUMBER_METHODS:
+        return NO_TENSOR
     facts = facts_of_name(name) if hasattr(torch.Tensor, name) else None
     if facts is not None:
         return with_out(facts.behaviour(args, kwargs), kwargs)
@@ -104,11 +110,12 @@ def in_place(name: str, args: Sequence[object], kwargs: Mapping[str, object]) ->
     if name == "set_":
         return opaque(args, kwargs)
     first = frozenset([0]) if args else frozenset(kwargs)
+    if name in _IN_PLACE_OPERATORS:
+        # Of containers too, whatever a schema says of tensors.
+        return Behaviour(writes=first, returns=first, kind="first", links=True)
     facts = facts_of_name(name)
     if facts is None:
-        is_operator = name in _IN_PLACE_OPERATORS
-        kind: ResultKind = "first" if is_operator else "any"
-        return Behaviour(writes=first, returns=first, kind=kind, random=not is_operator, links=is_operator)
+        return Behaviour(writes=first, returns=first, random=True)
     return facts.behaviour(args, kwargs).also(writes=first, returns=first)
 
 
@@ -132,6 +139,8 @@ def kind_of_attribute(name: str, owner: Kind) -> Kind:
 
 
 def _conversion(name: str, args: Sequence[object], kwargs: Mapping[str, object]) -> Behaviour | None:
+    if name == "new":
+        return views(args, kwargs)  # of another tensor, or of a storage: on its memory
     if name not in _CONVERSIONS:
         return None
     asks_for_type = name == "type" and len(args) + len(kwargs) == 1

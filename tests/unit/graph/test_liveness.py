@@ -41,6 +41,24 @@ def test_a_write_before_the_last_read_is_kept_and_one_after_it_is_not() -> None:
     assert _live(_writes_twice, "sub") == ["x", "add", "mul_", "sub"]
 
 
+@pytest.mark.parametrize("reader", [int, float, bool, complex, str, repr, round, range, all, any, print])
+def test_a_number_or_text_made_of_elements_needs_what_was_written(reader: Callable[..., Any]) -> None:
+    graph = fx.Graph()
+    total = graph.call_method("sum", (graph.placeholder("x"),))
+    graph.call_method("add_", (total, 1))
+    graph.output(graph.create_node("call_function", reader, (total,), name="read"))
+    assert _live(fx.GraphModule(nn.Module(), graph), "read") == ["x", "sum_1", "add_", "read"]
+
+
+def test_the_length_of_a_list_needs_what_was_put_in() -> None:
+    graph = fx.Graph()
+    x = graph.placeholder("x")
+    held = graph.call_function(list, ((x,),))
+    graph.call_method("append", (held, x))
+    graph.output(graph.call_function(len, (held,)))
+    assert _live(fx.GraphModule(nn.Module(), graph), "len_1") == ["x", "list_1", "append", "len_1"]
+
+
 def test_a_value_is_read_at_birth() -> None:
     assert _live(_writes_twice, "add") == ["x", "add"]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+
 import pytest
 import torch
 from support.state import ModelState
@@ -127,6 +129,17 @@ def test_values_that_may_hide_tensors_are_answered_statically() -> None:
     x = graph.placeholder("x")
     graph.output(graph.call_function(iter, ([x],)))
     assert not analyze_effects(fx.GraphModule(nn.Module(), graph), example_inputs=(torch.ones(2),)).exact
+
+
+def test_what_changes_a_container_is_answered_statically() -> None:
+    graph = fx.Graph()
+    x = graph.placeholder("x")
+    held = graph.call_function(list, ((x,),))
+    append = graph.call_method("append", (held, x))
+    graph.output(graph.call_function(operator.getitem, (held, 1)))
+    effects = analyze_effects(fx.GraphModule(nn.Module(), graph), example_inputs=[torch.zeros(2)])
+    assert not effects.exact
+    assert held in effects.written_operands(append)
 
 
 def test_hooks_never_see_a_tensor_without_data() -> None:
