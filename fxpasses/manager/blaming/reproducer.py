@@ -80,8 +80,9 @@ def script_of(manager: PassManager, graph_module: fx.GraphModule, judgement: Jud
     """
     script = _Writer(exact=False).script(manager, graph_module, judgement, wrong)
     shown = _shown(script, manager, judgement)
-    is_same = shown is not None and shown.kind == wrong.kind
-    return _Writer(exact=not is_same).script(manager, graph_module, judgement, shown if is_same and shown else wrong)
+    if shown is None or shown.kind != wrong.kind:
+        return _Writer(exact=True).script(manager, graph_module, judgement, wrong)
+    return _Writer(exact=False).script(manager, graph_module, judgement, shown)
 
 
 def _shown(script: str, manager: PassManager, judgement: Judgement) -> Wrong | None:
