@@ -23,7 +23,7 @@ _REARRANGEMENTS = frozenset("pixel_shuffle pixel_unshuffle channel_shuffle nativ
 _RANDOM = frozenset("gumbel_softmax fractional_max_pool2d fractional_max_pool3d".split())
 _RANDOM_WITH_DROPOUT = {
     "scaled_dot_product_attention": (4, "dropout_p"),
-    "multi_head_attention_forward": (9, "dropout_p"),
+    "multi_head_attention_forward": (10, "dropout_p"),
 }
 
 Args = Sequence[object]
@@ -43,7 +43,7 @@ def behaviour_of_functional(name: str, function: Callable[..., Any], args: Args,
     if name in _DROPOUTS:
         return _dropout(function, args, kwargs, first, inplace)
     if inplace is not False:
-        return Behaviour(writes=first, returns=first, kind="tensor", random=name == "rrelu")
+        return Behaviour(writes=first, returns=first, kind="tensor", random=_draws(name, function, args, kwargs))
     if name in _REARRANGEMENTS:
         return Behaviour(returns=first, kind="tensor")
     behaviour = Behaviour(
@@ -100,7 +100,8 @@ def _parameters(function: Callable[..., Any]) -> dict[str, tuple[int, object]]:
 
 
 def _kind(name: str, function: Callable[..., Any], args: Args, kwargs: Kwargs) -> ResultKind:
-    if "max_pool" in name:
+    # Those that are built in return indices always, as do those that say so in their names.
+    if "max_pool" in name and not name.endswith("_with_indices") and not inspect.isbuiltin(function):
         position = 2 if "adaptive" in name else 4 if "fractional" in name else 6
         return "tensor" if flag(args, kwargs, position, "return_indices", False) is False else "any"
     return _declared_kind(name, function)

@@ -55,6 +55,7 @@ _CONCATENATIONS = (operator.add, operator.mul, operator.concat, operator.or_)
 
 _SHAPE_FUNCTIONS = frozenset("is_tensor numel is_floating_point is_complex is_storage is_grad_enabled".split())
 _SAME_MEMORY = frozenset("as_tensor asarray from_numpy frombuffer from_dlpack".split())
+_RANDOM = frozenset("pca_lowrank svd_lowrank lobpcg".split())
 _AMBIENT_WORDS = ("_autocast", "_set_grad_enabled", "record_function", "_inference_mode", "_dual_level")
 
 
@@ -130,6 +131,8 @@ def _of_torch_name(prefix: str, name: str, args: Args, kwargs: Kwargs) -> Behavi
         return SHAPE_ONLY
     if name in _SAME_MEMORY:
         return views(args, kwargs)
+    if name in _RANDOM:
+        return Behaviour(random=True)
     facts = facts_of_name(prefix + name.removeprefix(prefix))
     if facts is None:
         return FRESH if getattr(torch.functional, name, None) is not None else None

@@ -45,7 +45,7 @@ _SHAPE_METHODS = frozenset(
 _CONVERSIONS = frozenset(
     "type to cpu cuda float double half bfloat16 int long short char byte bool cfloat cdouble chalf xpu ipu pin_memory "
     "to_mkldnn as_subclass numpy rename refine_names align_to align_as __array__ storage untyped_storage "
-    "requires_grad_ share_memory_".split()
+    "requires_grad_ share_memory_ resize resize_as".split()
 )
 """Methods that may return the tensor itself, or something on its memory."""
 

@@ -49,7 +49,7 @@ def behaviour_of_module(module: nn.Module, training: bool | None, args: Args, kw
     if isinstance(module, _DropoutNd):
         return _dropout(module, training, first)
     if getattr(module, "inplace", False):
-        return Behaviour(writes=first, returns=first, kind="tensor", random=isinstance(module, nn.RReLU))
+        return Behaviour(writes=first, returns=first, kind="tensor", random=_draws(module, training))
     if isinstance(module, _VIEWS):
         return Behaviour(returns=first, kind="first" if isinstance(module, nn.Identity) else "tensor")
     return _fresh(module, training)

@@ -53,7 +53,9 @@ class SchemaFacts:
         if self.name == "nonzero" and (len(args) > 1 or "as_tuple" in kwargs):
             return FRESH  # the tuple is made in Python, and no overload tells of it
         if self.name in _RETURNS_ANY:
-            return Behaviour(returns=all_keys(args, kwargs), kind=self.kind)
+            # Of one tensor or of several, at will: a tensor, or a tuple of them.
+            kind = "any" if self.name.startswith("atleast_") else self.kind
+            return Behaviour(returns=all_keys(args, kwargs), kind=kind)
         if not (self.writes or self.returns or self.name in _RUNNING_STATISTICS):
             return _without_memory(self.kind, self.random)
         writes = _keys(self.writes, args, kwargs)

@@ -33,10 +33,14 @@ def see(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Seen:
     before = {key: _contents(value) for key, value in keyed.items()}
     memory = {key: memory_of(value) for key, value in keyed.items()}
     generator = torch.get_rng_state()
-    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
-        warnings.simplefilter("ignore")
-        result = function(*args, **kwargs)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            result = function(*args, **kwargs)
+    finally:
         random = not torch.equal(generator, torch.get_rng_state())
+        if random:
+            torch.set_rng_state(generator)
     if isinstance(result, Iterator):
         result = list(result)
     held = memory_of(result)
@@ -116,7 +120,7 @@ def seen_calls(function: Callable[..., Any], forms: Iterable[Args]) -> list[Seen
     for args in forms:
         try:
             found.append(see(function, *args))
-        except (TypeError, ValueError, RuntimeError, LookupError, AttributeError, StopIteration, OverflowError):
+        except Exception:
             continue
     return found
 

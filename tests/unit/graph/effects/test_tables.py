@@ -151,6 +151,8 @@ _METHOD_FORMS: dict[str, Callable[[], list[Args]]] = {
     "replace": lambda: [("a", "b")],
     "type": lambda: [(), ("torch.FloatTensor",), (torch.float32,)],
     "to": lambda: [("cpu",), (torch.float32,), (_f(),)],
+    "resize": lambda: [(4,)],
+    "resize_as": lambda: [(_f(4),)],
     "as_subclass": lambda: [(nn.Parameter,)],
     "__format__": lambda: [("",)],
     "__delitem__": lambda: [(0,), ("a",)],
