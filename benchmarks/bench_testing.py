@@ -30,8 +30,10 @@ from fxpasses.errors import LawViolation
 from fxpasses.manager import PassResult
 from fxpasses.testing import strategies as fxst
 from fxpasses.testing.models.sample import sample_case
+from fxpasses.testing.shared_run import select
 
 PROGRESS = Path(__file__).with_name(".testing_progress.json")
+CHANGED = ["the graph was changed"]
 QUIET = settings(
     deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck), phases=[Phase.generate]
 )
@@ -44,6 +46,7 @@ def rows(quick: bool = False, models: int | None = None) -> Iterator[Row]:
     yield runnable(count)
     yield false_alarms(min(count, 10_000))
     yield from speeds(examples)
+    yield shared_run(examples // 3)
     for nodes in (10, 30, 100) if quick else (10, 30, 100, 300):
         yield from minimized(nodes)
     yield from shrunk()
@@ -160,6 +163,20 @@ def _size_of_case(case: fxt.Case) -> int:
 
 def _check(case: fxt.Case) -> None:
     fxt.check_pass(nothing, case, laws=[fxt.Equivalent(modes=("eval",))])
+
+
+def shared_run(examples: int) -> Row:
+    """How much less time the laws of a suite take over shared examples than each by itself."""
+    ratios: list[float] = []
+    for _ in range(3):
+        suite = fxt.pass_suite(
+            nothing, settings=settings(QUIET, max_examples=examples), vacuous={"Equivalent": CHANGED}
+        )
+        laws = [test.shared_law for name, test in vars(suite).items() if name.startswith("test_")]
+        alone = sum(process_seconds(law) for law in laws)
+        select(laws)
+        ratios.append(alone / sum(process_seconds(law) for law in laws))
+    return Row("a suite of ten laws", sorted(ratios)[1], "times faster", f"than each law by itself; {examples} models")
 
 
 def random_graph(nodes: int) -> fx.GraphModule:

@@ -19,8 +19,8 @@ torch.set_num_threads(1)
 
 # The default run draws the same examples each time; `--hypothesis-profile=explore` draws new ones, and many more.
 _common = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
-settings.register_profile("default", _common, max_examples=100, derandomize=True, database=None)
-settings.register_profile("thorough", _common, max_examples=400, derandomize=True, database=None)
+settings.register_profile("default", _common, max_examples=400, derandomize=True, database=None)
+settings.register_profile("thorough", _common, max_examples=4000, derandomize=True, database=None)
 settings.register_profile("quick", _common, max_examples=8, derandomize=True, database=None)
 settings.register_profile("explore", _common, max_examples=2000)
 settings.load_profile("default")

@@ -1,7 +1,7 @@
 """`SharedRun`: several laws look at the same examples, and each stays a test of its own.
 
 Drawing and tracing a model takes longer than most laws take to look at it: over the same examples, many laws cost little
-more than one. Once a law fails, each of them runs by itself, so that hypothesis finds the smallest example for it.
+more than one. A law that fails runs once more by itself, so that hypothesis finds its smallest example.
 """
 
 from __future__ import annotations
@@ -95,27 +95,29 @@ class SharedRun:
         """Whether a law looks at examples together with another one."""
         return law in self._selected and len(self._selected) > 1
 
-    def has_failed(self) -> bool:
-        """Whether the run ended at a law that failed: what the others have seen is too little then."""
-        return any(law.failure for law in self._selected)
-
     def run_once(self) -> None:
-        """Show examples to all selected laws, until one of them fails, unless that has happened already."""
-        if self._has_run:
-            return
+        """Show examples to all selected laws, unless that has happened already; without one that fails, from the start."""
+        laws = [] if self._has_run else self._selected
+        while laws:
+            try:
+                self._show_examples_to(laws)
+                break
+            except Exception:
+                if not any(law.failure for law in laws):
+                    raise  # not from a law: something is wrong with the strategies
+            laws = [law for law in laws if not law.failure]
+        self._has_run = True
 
+    def _show_examples_to(self, laws: Collection[SharedLaw]) -> None:
         def examples(drawn: tuple[Any, ...]) -> None:
-            for law in self._selected:
+            for law in laws:
                 law.look_at(drawn)
 
         examples.__name__ = examples.__qualname__ = self._first  # hypothesis draws by the name
         once = settings(self.settings, database=None, phases=(Phase.generate,), report_multiple_bugs=False)
-        try:
-            once(given(drawn=st.tuples(*self.strategies))(examples))()
-        except Exception:
-            if not self.has_failed():
-                raise  # not from a law: something is wrong with the strategies
-        self._has_run = True
+        for law in laws:
+            law.begin()
+        once(given(drawn=st.tuples(*self.strategies))(examples))()
 
 
 class _FailedError(Exception):
@@ -153,13 +155,16 @@ class SharedLaw:
         with suppress(SkipTest):  # there are none
             self._on_known_examples()
         self.run.run_once()
-        if self.run.has_failed():
-            self.alone()
         if self.failure is not None:
+            self.alone()
             print(f"{_IN_COMPANY}\n{self._failed_on}")  # noqa: T201 - pytest shows it with the failure
             raise self.failure
         if self._held < _LEAST_SHARE * (self._held + self._rejected):
             raise VacuousLawError(f"only {self._held} of {self._held + self._rejected} examples met the assumptions")
+
+    def begin(self) -> None:
+        """Forget how often the law held."""
+        self._held = self._rejected = 0
 
     def look_at(self, drawn: tuple[Any, ...]) -> None:
         """Note whether the law holds for an example."""
