@@ -45,32 +45,31 @@ class OutputComparison:
         return None if claim == "at_birth" and self._are_births() else found
 
     def _beyond_subset(self) -> str | None:
-        for name, value in zip(self.after.returned, leaves(self.after.output), strict=False):
-            if name is not None and not self._is_known(name, value):
-                return f"{name!r}, which is {_kind(value)}, is no value that the graph had before"
+        for name in self.after.returned:
+            if name is not None and not self._is_known(name, self.after.finals[name]):
+                return f"{name!r}, which is {_kind(self.after.finals[name])}, is no value that the graph had before"
         return None
 
     def _is_known(self, name: str, value: object) -> bool:
         if name in self.before.births:
             expected = [self.before.births[name], self.before.finals[name]]
             return self._is_one_of(value, expected) or self._is_written_in_part(name)
-        known = [*self.before.births.values(), *self.before.finals.values()]
-        return self._is_one_of(value, [part for each in known for part in (each, *leaves(each))])
+        known = [*leaves(self.before.births), *leaves(self.before.finals)]
+        return all(self._is_one_of(leaf, known) for leaf in leaves(value))
 
     def _is_written_in_part(self, name: str) -> bool:
         """Whether the value differs only in that some of what was written into it later is not, its node being removed."""
         births, before = self.after.births, self.before.births
-        return births.keys() <= before.keys() and self._is_one_of(births[name], [before[name]])
+        return births.keys() < before.keys() and self._is_one_of(births[name], [before[name]])
 
     def _are_births(self) -> bool:
         """Whether each output is what it was in the end, or what it was at its birth."""
         finals, actual = list(leaves(self.before.output)), list(leaves(self.after.output))
-        if len(finals) != len(actual):
-            return False
-        births = [
-            self.before.births.get(str(name), final) for name, final in zip(self.before.returned, finals, strict=False)
-        ]
-        return all(map(self._is_one_of, actual, map(list, zip(finals, births, strict=False))))
+        births: list[object] = []
+        for name in self.before.returned:
+            births += finals[len(births) : len(births) + 1] if name is None else leaves(self.before.births[name])
+        is_aligned = len(births) == len(finals) == len(actual)
+        return is_aligned and all(map(self._is_one_of, actual, map(list, zip(finals, births, strict=True))))
 
     def _is_one_of(self, value: object, expected: list[Any]) -> bool:
         return any(first_difference(value, each, **self.tolerance) is None for each in expected)
