@@ -12,7 +12,7 @@ _METHODS = frozenset({"size", "dim", "ndimension", "numel", "nelement", "item", 
 _ATTRIBUTES = frozenset({"shape", "ndim", "dtype", "device", "is_cuda", "itemsize", "nbytes"})
 _FUNCTIONS = frozenset({builtins.len, builtins.int, builtins.float, builtins.bool, builtins.round})
 _MATH = frozenset(each for name, each in vars(math).items() if callable(each) and name not in ("prod", "sumprod"))
-_OPERATORS = frozenset(each for name, each in vars(operator).items() if callable(each) and name != "call")
+_OPERATORS = frozenset(each for name, each in vars(operator).items() if callable(each) and name.strip("_") != "call")
 
 
 def makes_number(node: fx.Node, known: dict[fx.Node, bool] | None = None) -> bool:

@@ -7,7 +7,7 @@ import torch
 from support.examples import Pair
 from torch import fx
 
-from fxpasses.graph.calls import ModuleCall, NodeRef, call_key, leaves, map_structure, with_nodes
+from fxpasses.graph.calls import Loss, ModuleCall, NodeRef, call_key, leaves, map_structure, with_nodes
 
 
 def test_a_structure_keeps_its_form() -> None:
@@ -28,3 +28,8 @@ def test_references_become_nodes() -> None:
 def test_the_key_of_a_call() -> None:
     assert [call_key("a.b", index) for index in range(3)] == ["a.b", "a.b@1", "a.b@2"]
     assert ModuleCall("a", 2, torch.nn.Module, (), {}, None).key == "a@2"
+
+
+def test_a_loss_says_where_it_is_if_anybody_knows() -> None:
+    assert str(Loss("a", "Linear", "has a hook")) == "module 'a' (Linear) has a hook"
+    assert str(Loss("", "Net", "has a hook", "net.py:3")) == "the model (Net) has a hook (net.py:3)"

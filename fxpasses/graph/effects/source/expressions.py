@@ -21,8 +21,6 @@ from fxpasses.graph.effects.source.fold import (
 from fxpasses.graph.effects.source.memory import NUMBER, Region, Unreadable, Value, item_of, join, value_of_constant
 from fxpasses.graph.effects.source.watched import derived, peek
 
-_EQUAL = Value(kind="none")
-
 
 class Expressions(Calls):
     """Evaluates expressions; `assign` is left to the half that reads statements."""

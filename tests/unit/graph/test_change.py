@@ -1,0 +1,35 @@
+"""What is different between two states of a graph, said in one line."""
+
+from __future__ import annotations
+
+import pytest
+from torch import fx
+
+from fxpasses.graph.change import GraphChange
+
+_NODES = tuple(fx.Graph().placeholder(f"n{index}") for index in range(6))
+_ONE = _NODES[:1]
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (GraphChange(added=_ONE), "added n0"),
+        (GraphChange(removed=_ONE), "removed n0"),
+        (GraphChange(edited={_NODES[0]: ("args", "kwargs")}), "edited n0.args, n0.kwargs"),
+        (GraphChange(moved=_ONE), "moved n0"),
+        (GraphChange(modules=True), "changed modules or tensors"),
+        (GraphChange(other=("code generator",)), "code generator"),
+        (GraphChange(added=_ONE, removed=_NODES[1:3]), "added n0; removed n1, n2"),
+        (GraphChange(added=_NODES), "added n0, n1, n2, n3, n4 and 1 more"),
+        (GraphChange(added=_NODES[:5]), "added n0, n1, n2, n3, n4"),
+    ],
+)
+def test_every_kind_of_difference_is_one_and_is_said(change: GraphChange, text: str) -> None:
+    assert change
+    assert str(change) == text
+
+
+def test_no_difference_is_false_and_says_so() -> None:
+    assert not GraphChange()
+    assert str(GraphChange()) == "nothing"

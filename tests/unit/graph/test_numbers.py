@@ -1,0 +1,59 @@
+"""Which nodes surely compute a number, a shape or another immutable value, held against what they compute."""
+
+from __future__ import annotations
+
+import math
+import operator
+
+import pytest
+import torch
+from torch import fx
+
+from fxpasses.graph import numbers
+from fxpasses.graph.numbers import makes_number
+
+_IMMUTABLE = (int, float, bool, tuple, torch.dtype, torch.device)
+
+
+@pytest.mark.parametrize("name", sorted(numbers._METHODS))
+def test_a_method_of_a_tensor_that_makes_a_number_makes_one(name: str) -> None:
+    node = fx.Graph().call_method(name, (fx.Graph().placeholder("x"),))
+    assert isinstance(getattr(torch.ones(1), name)(), _IMMUTABLE)
+    assert makes_number(node)
+
+
+@pytest.mark.parametrize("name", sorted(numbers._ATTRIBUTES))
+def test_an_attribute_of_a_tensor_that_is_a_number_is_one(name: str) -> None:
+    graph = fx.Graph()
+    node = graph.call_function(getattr, (graph.placeholder("x"), name))
+    assert isinstance(getattr(torch.ones(1), name), _IMMUTABLE)
+    assert makes_number(node)
+
+
+@pytest.mark.parametrize("name", ["data", "T", "grad"])
+def test_an_attribute_that_is_a_tensor_is_no_number(name: str) -> None:
+    graph = fx.Graph()
+    assert not makes_number(graph.call_function(getattr, (graph.placeholder("x"), name)))
+
+
+@pytest.mark.parametrize("function", [len, int, float, bool, round, math.sqrt])
+def test_a_function_that_makes_a_number_makes_one(function: object) -> None:
+    graph = fx.Graph()
+    assert makes_number(graph.call_function(function, (graph.placeholder("x"),)))  # pyright: ignore
+
+
+@pytest.mark.parametrize("name", ["prod", "sumprod"])
+def test_a_product_of_tensors_is_no_number(name: str) -> None:
+    graph = fx.Graph()
+    x = graph.placeholder("x")
+    assert isinstance(math.prod([torch.ones(2), torch.ones(2)]), torch.Tensor)
+    if hasattr(math, name):
+        assert not makes_number(graph.call_function(getattr(math, name), ([x, x],)))
+
+
+def test_what_calls_another_function_may_make_anything() -> None:
+    graph = fx.Graph()
+    number = graph.call_method("dim", (graph.placeholder("x"),))
+    assert makes_number(graph.call_function(operator.add, (number, 1)))
+    if hasattr(operator, "call"):
+        assert not makes_number(graph.call_function(operator.call, (torch.ones, number)))
