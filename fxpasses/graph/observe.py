@@ -25,7 +25,8 @@ class Observed:
         output: What it returned.
         births: The value of each node, by the node's name, as it was when it was made.
         finals: The same values as they were in the end, after whatever was written into them.
-        returned: For each leaf of the output, the name of the node that it is the value of, or None for a constant.
+        returned: For each node or constant in what the graph returns, the name of the node, or None for a constant. The
+            value of a node may have several leaves.
     """
 
     output: Any
