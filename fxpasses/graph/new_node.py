@@ -29,8 +29,9 @@ def new_node(
     Example:
         >>> graph = fx.Graph()
         >>> x = new_node(graph, "placeholder", "x")
-        >>> print(new_node(graph, "call_function", abs, (x,)).format_node())
-        %abs_1 : [num_users=0] = call_function[target=abs](args = (%x,), kwargs = {})
+        >>> node = new_node(graph, "call_function", abs, (x,))
+        >>> node, node.args, list(x.users)
+        (abs_1, (x,), [abs_1])
     """
     node = graph.create_node(op, target, (), {}, name, type_expr)
     if args:
