@@ -54,7 +54,7 @@ def evaluated(text: str, expressions: Expressions) -> object:
         Pair(1, "b"),
         frozenset({1, 2}),
     ],
-    ids=repr,
+    ids=lambda value: getattr(value, "__name__", repr(value)),
 )
 def test_an_expression_makes_the_value_again_with_what_it_imports(value: object) -> None:
     expressions = Expressions()
