@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -117,7 +118,9 @@ def _exported(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], s
 
     def attempt(dynamic: DynamicSizes, preserved: tuple[str, ...]) -> ExportedProgram | None:
         try:
-            with replaced({0: _trace.__dict__}, {"print": _print_nothing}):
+            with replaced({0: _trace.__dict__}, {"print": _print_nothing}), warnings.catch_warnings():
+                # A recurrent layer puts its own parameters into this list of its: nothing of the model is lost.
+                warnings.filterwarnings("ignore", r"The tensor attributes? self\.[^ ]*_flat_weights\[")
                 return torch.export.export(
                     model, args, kwargs, dynamic_shapes=dynamic, strict=False, preserve_module_call_signature=preserved
                 )

@@ -171,7 +171,10 @@ def test_collapsing_one_after_the_other_is_collapsing_at_once(case: Case, data: 
     except CollapseError:
         reject()
     stepwise = PassManager([CollapseLeaves([path]) for path in data.draw(st.permutations(chosen))])
-    assert _named(stepwise(capture_symbolic(module)).graph_module) == _named(at_once)
+    step_by_step, together = _named(stepwise(capture_symbolic(module)).graph_module), _named(at_once)
+    if "dict_io" in case.features:  # an entry of a dict is picked where it is first used, which a later step may move
+        step_by_step, together = sorted(step_by_step), sorted(together)
+    assert step_by_step == together
 
 
 @over_cases.law

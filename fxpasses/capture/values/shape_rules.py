@@ -105,7 +105,7 @@ def _layer_norm(
 def _rms_norm(
     x: torch.Tensor, normalized_shape: Sequence[int], weight: Any = None, eps: Any = None
 ) -> torch.Tensor | None:
-    return _layer_norm(x, normalized_shape, weight, None, eps)
+    return _layer_norm(x, normalized_shape, weight, None, eps) if x.is_contiguous() else None
 
 
 def _group_norm(
@@ -199,7 +199,7 @@ def _are_alike(tensors: Any) -> bool:
         type(each) is torch.Tensor
         and each.ndim == first.ndim
         and each.dtype == first.dtype
-        and (each.is_contiguous() or each.ndim not in (4, 5) or each.stride(1) != 1)
+        and (each.ndim not in (4, 5) or each.stride(1) != 1)  # of sizes that are 1 one may be "channels last" too
         for each in cast("Sequence[Any]", tensors)
     )
 

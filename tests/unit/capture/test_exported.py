@@ -255,6 +255,12 @@ class Settings(nn.Module):
         return y, z
 
 
+def test_a_recurrent_layer_in_train_mode_is_exported_without_a_warning():
+    model, x = nn.Sequential(nn.GRU(2, 3)).train(), torch.randn(4, 1, 2)
+    extractor = create_feature_extractor(model, ["0"], capture="export", example_inputs=(x,), mode="train")
+    assert torch.equal(extractor(x)["0"][0], model(x)[0])
+
+
 class WritesWhatItReturns(nn.Module):
     """Writes into what it returns, and then returns it; does nothing with it the second time."""
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from torch import fx, nn
 from torch.nn import functional
@@ -106,11 +106,13 @@ def test_arithmetic_in_any_layout(size, one, other, ones, function):
 
 
 @given(LAYOUT_SIZES, layouts, layouts, st.sampled_from([torch.cat, torch.stack]), st.integers(-3, 2))
+@example([1, 1, 1, 2], (1, 1), (1, 1), torch.cat, 1)
 def test_concatenation_in_any_layout(size, one, other, function, dim):
     compare(function, None, [in_memory(size, *one), in_memory(size, *other)], dim)
 
 
 @given(LAYOUT_SIZES, layouts)
+@example([1, 2, 1, 2], (1, 1))
 def test_normalization_in_any_layout(size, layout):
     compare(functional.layer_norm, None, in_memory(size, *layout), size[-1:])
     compare(functional.rms_norm, None, in_memory(size, *layout), size[-1:])
