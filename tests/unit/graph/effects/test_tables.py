@@ -87,6 +87,7 @@ _FORMS: dict[Any, Callable[[], list[Args]]] = {
     hasattr: lambda: [(_f(), "T")],
     next: lambda: [(iter([_f()]),), (iter([]), _f())],
     math.prod: lambda: [([_f(), _f()],), ([2, 3],), ([], _f())],
+    vars(math).get("fma"): lambda: [(1.5, 2.0, 0.5), (torch.tensor(1.5), 2.0, 0.5)],  # of Python 3.13
     sum: lambda: [([_f(), _f()], 0), ([], _f())],
     slice: lambda: [(torch.tensor(0), torch.tensor(1))],
 }
