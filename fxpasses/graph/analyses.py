@@ -22,7 +22,9 @@ class _Known:
     nodes: dict[fx.Node, tuple[Any, Any, Any]]
 
     def still_hold(self, graph: fx.Graph) -> bool:
-        """Whether each node is as it was; nodes that were removed since, and what is returned, do not matter."""
+        """Whether each node is as it was; what is returned does not matter, nor, as a rule, what was removed since."""
+        if self.effects.joined and len(self.nodes) != len(graph.nodes):
+            return False
         return all(_is_as_it_was(node, self.nodes.get(node)) for node in graph.nodes if node.op != "output")
 
 
@@ -57,8 +59,8 @@ def shared_analyses() -> Generator[None]:
 def effects_of(graph_module: fx.GraphModule, training: bool | None = None) -> Effects:
     """Returns the effects of a graph's nodes, found out anew only if the graph was changed since the last time.
 
-    Effects that were found out when the graph had more nodes are returned too: they may speak of nodes that are no
-    longer there.
+    Effects that were found out when the graph had more nodes are returned too, unless fewer nodes may do less than they
+    say; they may speak of nodes that are no longer there.
 
     Args:
         graph_module: The graph and its modules.

@@ -139,11 +139,20 @@ def prune_to(graph_module: fx.GraphModule, outputs: Mapping[str, object]) -> int
     output = graph.output_node()
     output.args = (cast("Any", dict(outputs)),)
     output.type = None
-    kept = live_nodes(graph, _nodes_in(outputs), effects_of(graph_module))
-    unneeded = [node for node in reversed(graph.nodes) if node not in kept and node.op not in ("output", "placeholder")]
-    for node in unneeded:
-        graph.erase_node(node)
-    return len(unneeded)
+    wanted = _nodes_in(outputs)
+    removed, effects = 0, effects_of(graph_module)
+    while unneeded := _unneeded(graph, live_nodes(graph, wanted, effects)):
+        for node in unneeded:
+            graph.erase_node(node)
+        removed += len(unneeded)
+        if not effects.joined:
+            break
+        effects = effects_of(graph_module)
+    return removed
+
+
+def _unneeded(graph: fx.Graph, live: set[fx.Node]) -> list[fx.Node]:
+    return [node for node in reversed(graph.nodes) if node not in live and node.op not in ("output", "placeholder")]
 
 
 def returned_value(graph: fx.Graph, values: NamedValues, name: str, effects: Effects) -> object:

@@ -50,6 +50,8 @@ class Effects:
         ambient: Nodes that change how later ones run, such as switching autograd off, or whose target was declared
             to have a side effect.
         exact: Whether this was observed in a run, not concluded.
+        joined: Whether values were taken to share memory because some node may put one into another. The order of nodes
+            does not count there: once that node is removed, others may turn out to write less than this says.
 
     Example:
         >>> def model(x):
@@ -76,6 +78,7 @@ class Effects:
     checks: frozenset[fx.Node] = _NODES
     ambient: frozenset[fx.Node] = _NODES
     exact: bool = False
+    joined: bool = False
 
     def may_share_memory(self, node: fx.Node, other: fx.Node) -> bool:
         """Whether the values of two nodes may have memory in common."""
@@ -172,6 +175,7 @@ class _Analysis:
             random=self._of_role("random"),
             checks=self._of_role("checks"),
             ambient=self._of_role("ambient"),
+            joined=self._table.unified,
         )
 
     def _visit(self, node: fx.Node) -> None:

@@ -25,7 +25,8 @@ class StorageTable:
         self._of_tensor: dict[object, Storages] = {}
         self._kept: list[object] = []
         self._resolved: dict[Storages, Storages] = {}
-        self._unified = False
+        self.unified = False
+        """Whether storages that could be told apart were declared to be one."""
 
     def new(self) -> Storages:
         """Returns a storage that no other value has."""
@@ -61,12 +62,12 @@ class StorageTable:
         first = min(roots, default=-1)
         for root in roots:
             self._parents[root] = first
-        self._unified |= len(roots) > 1
+        self.unified |= len(roots) > 1
         return frozenset([first]) if roots else NOWHERE
 
     def resolve(self, storages: Storages) -> Storages:
         """Returns the same storages after everything that was declared to be one."""
-        if not self._unified:
+        if not self.unified:
             return storages
         if storages not in self._resolved:
             self._resolved[storages] = frozenset(self._root(each) for each in storages)

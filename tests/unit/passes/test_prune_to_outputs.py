@@ -68,6 +68,26 @@ def test_a_write_whose_result_nobody_uses_is_kept(write: Any) -> None:
     assert_bit_equal(PruneToOutputs([last])(named).graph_module(x)[last], Writes()(x))
 
 
+class PutsLast(nn.Module):
+    """What is written may be put into the first argument, if that is a list, but only after it was last read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.identity = nn.Identity()
+
+    def forward(self, x: Any, y: torch.Tensor) -> Any:
+        doubled = y.mul_(2)
+        same = self.identity(x)
+        x += doubled
+        return same, x
+
+
+def test_what_only_a_removed_node_made_a_need_is_removed_too() -> None:
+    result = PruneToOutputs(["identity"])(_named(PutsLast()))
+    assert [node.name for node in result.graph_module.graph.nodes] == ["x", "y", "identity", "output"]
+    assert PruneToOutputs(["identity"])(result.graph_module).removed_nodes == 0
+
+
 def test_an_assertion_keeps_nothing_alive() -> None:
     class Asserts(nn.Module):
         def __init__(self) -> None:
