@@ -18,7 +18,7 @@ import torch
 from torch import fx, nn
 
 # Classes of a generated model are pickled by their module's name, so the latest of these modules stay importable.
-_KEPT_MODULES = 128
+_KEPT_MODULES = 32
 _modules: OrderedDict[str, None] = OrderedDict()
 # hypothesis keeps every module that it takes for the user's own for as long as the process lives, to look for constants
 # in its file; those in a folder `test` it leaves alone.

@@ -26,7 +26,7 @@ from fxpasses.graph.state import GraphColumns, GraphState
 from fxpasses.graph.structural_hash import structural_hash
 from fxpasses.graph.verify import problems
 from fxpasses.manager import Pass, PassManager, PassResult, Provenance, Repeat
-from fxpasses.testing import Case
+from fxpasses.testing import Case, SharedRun
 from fxpasses.testing.strategies import cases
 
 UNARY = (torch.relu, torch.neg, torch.abs, "sin", "cos")
@@ -49,6 +49,7 @@ KINDS = (
 
 graphs = st.lists(st.tuples(st.integers(0, 7), st.integers(0, 30), st.integers(0, 30)), min_size=1, max_size=12)
 mutations = st.lists(st.tuples(st.sampled_from(KINDS), st.integers(0, 30), st.integers(0, 30)), max_size=8)
+over_mutations = SharedRun(graphs, mutations)
 
 
 def build(spec: list[tuple[int, int, int]]) -> fx.GraphModule:
@@ -124,7 +125,7 @@ def ran(graph_module: fx.GraphModule, steps: list[Mutation]) -> list[Mutate]:
     return [lambda given, step=step: mutate(given, step) for step in steps]
 
 
-@given(graphs, mutations)
+@over_mutations.law
 def test_what_fails_leaves_no_trace(spec: list[tuple[int, int, int]], steps: list[Mutation]) -> None:
     graph_module = build(spec)
     nodes, before = list(graph_module.graph.nodes), text(graph_module)
@@ -140,7 +141,7 @@ def test_what_fails_leaves_no_trace(spec: list[tuple[int, int, int]], steps: lis
     assert text(graph_module) == before
 
 
-@given(graphs, mutations)
+@over_mutations.law
 def test_a_snapshot_can_be_restored_again_and_again(spec: list[tuple[int, int, int]], steps: list[Mutation]) -> None:
     graph_module = build(spec)
     before = text(graph_module)
@@ -151,7 +152,7 @@ def test_a_snapshot_can_be_restored_again_and_again(spec: list[tuple[int, int, i
         assert text(graph_module) == before
 
 
-@given(graphs, mutations)
+@over_mutations.law
 def test_a_pipeline_does_what_its_passes_do_one_after_the_other(
     spec: list[tuple[int, int, int]], steps: list[Mutation]
 ) -> None:
@@ -166,7 +167,7 @@ def test_a_pipeline_does_what_its_passes_do_one_after_the_other(
     assert text(result.graph_module) == text(by_hand)
 
 
-@given(graphs, mutations)
+@over_mutations.law
 def test_changed_means_that_the_graph_reads_differently(
     spec: list[tuple[int, int, int]], steps: list[Mutation]
 ) -> None:
@@ -185,7 +186,7 @@ def lines(graph_module: fx.GraphModule) -> list[str]:
     return [f"{node.op} {node.name} {node.target} {node.args} {node.kwargs}" for node in graph_module.graph.nodes]
 
 
-@given(graphs, mutations)
+@over_mutations.law
 def test_a_diff_leads_from_one_graph_to_the_other(spec: list[tuple[int, int, int]], steps: list[Mutation]) -> None:
     graph_module = build(spec)
     before = GraphColumns.of(graph_module.graph)
@@ -200,7 +201,7 @@ def test_a_diff_leads_from_one_graph_to_the_other(spec: list[tuple[int, int, int
         assert [line[2:] for line in diff if line[0] != "-"] == [line[2:] for line in new]
 
 
-@given(graphs, mutations)
+@over_mutations.law
 def test_nodes_that_did_not_move_are_in_order(spec: list[tuple[int, int, int]], steps: list[Mutation]) -> None:
     graph_module = build(spec)
     before = GraphState.of(graph_module)
@@ -229,7 +230,7 @@ def test_the_hash_is_that_of_every_copy_and_of_no_other_graph(
     assert (structural_hash(graph_module) == structural_hash(other)) == (lines(graph_module) == seen)
 
 
-@given(graphs, mutations)
+@over_mutations.law
 def test_whoever_was_touched_has_a_cause(spec: list[tuple[int, int, int]], steps: list[Mutation]) -> None:
     graph_module = build(spec)
     steps = [step for step in steps if step[0] not in ("graph", "move", "users", "rename")]

@@ -34,11 +34,12 @@ from fxpasses.passes.collapse_leaves import CollapseLeaves
 from fxpasses.passes.name_nodes import NameNodes
 from fxpasses.passes.protect_outputs import ProtectOutputs
 from fxpasses.passes.prune_to_outputs import PruneToOutputs
-from fxpasses.testing import Case
+from fxpasses.testing import Case, SharedRun
 
 FUNCTIONS = (torch.relu, torch.neg, torch.abs, torch.tanh)
 chains = st.lists(st.integers(0, len(FUNCTIONS) - 1), min_size=1, max_size=8)
 counts = st.lists(st.integers(0, len(FUNCTIONS) - 1), max_size=5)
+over_chains = SharedRun(chains, counts, st.data())
 
 
 def chain(functions: list[int]) -> fx.GraphModule:
@@ -106,7 +107,7 @@ def raise_an_error(graph_module: fx.GraphModule) -> None:
 CORRUPTING: tuple[Callable[[fx.GraphModule], None], ...] = (corrupt_users, corrupt_order, call_what_is_missing)
 
 
-@given(chains)
+@over_chains.law
 def test_an_empty_pipeline_changes_nothing(functions: list[int]) -> None:
     graph_module = chain(functions)
     before = text(graph_module)
@@ -116,7 +117,7 @@ def test_an_empty_pipeline_changes_nothing(functions: list[int]) -> None:
     assert text(graph_module) == before
 
 
-@given(chains, counts)
+@over_chains.law
 def test_a_pipeline_may_be_split_anywhere(functions: list[int], appended: list[int]) -> None:
     passes = [Append(index) for index in appended]
     by_hand = chain(functions)
@@ -170,9 +171,11 @@ def test_every_order_that_meets_the_needs_means_the_same_and_no_other_runs(case:
     assert_bit_equal(prepared.run(PassManager(order)(captured).graph_module), expected.run(straight))
 
 
-@given(chains, counts, st.integers(0, 5))
-def test_a_failure_names_its_pass_and_leaves_the_graph(functions: list[int], appended: list[int], place: int) -> None:
-    place = min(place, len(appended))
+@over_chains.law
+def test_a_failure_names_its_pass_and_leaves_the_graph(
+    functions: list[int], appended: list[int], data: st.DataObject
+) -> None:
+    place = data.draw(st.integers(0, len(appended)))
     passes: list[Any] = [Append(index) for index in appended]
     passes.insert(place, raise_an_error)
     graph_module, by_hand = chain(functions), chain(functions)
@@ -189,11 +192,11 @@ def test_a_failure_names_its_pass_and_leaves_the_graph(functions: list[int], app
         assert text(graph_module) == before
 
 
-@given(chains, counts, st.integers(0, 5), st.sampled_from(CORRUPTING))
+@over_chains.law
 def test_a_corrupting_pass_is_found_at_its_own_place(
-    functions: list[int], appended: list[int], place: int, corrupt: Callable[[fx.GraphModule], None]
+    functions: list[int], appended: list[int], data: st.DataObject
 ) -> None:
-    place = min(place, len(appended))
+    place, corrupt = data.draw(st.integers(0, len(appended))), data.draw(st.sampled_from(CORRUPTING))
     passes: list[Any] = [Append(index) for index in appended]
     passes.insert(place, corrupt)
     with pytest.raises(PassError) as caught:
@@ -202,7 +205,7 @@ def test_a_corrupting_pass_is_found_at_its_own_place(
     assert caught.value.position == (place,)
 
 
-@given(chains, counts)
+@over_chains.law
 def test_right_passes_are_not_found_fault_with(functions: list[int], appended: list[int]) -> None:
     passes = [*(Append(index) for index in appended), *(RemoveOne(index) for index in appended)]
     instruments = [VerifyStructure(), CheckClaims()]
@@ -263,7 +266,7 @@ def test_observers_change_nothing(
     assert watched.modified == plain.modified
 
 
-@given(chains, counts)
+@over_chains.law
 def test_an_observer_sees_each_pass_once_and_what_it_changed(functions: list[int], appended: list[int]) -> None:
     inside, watch, other = Watch(), Watch(), Watch()
     inner = PassManager([Append(index) for index in appended], instruments=[inside])

@@ -174,6 +174,7 @@ def test_explicit_examples_are_tried_first() -> None:
         is_positive()
     is_any()
     assert is_any.__doc__ == "Takes any number."
+    assert not hasattr(is_positive, "hypothesis_explicit_examples")  # hypothesis has pytest refuse a test with some
 
 
 def test_what_goes_wrong_while_an_example_is_drawn_is_raised_for_each_law() -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import gc
 import re
 import weakref
+from collections import Counter
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from fxpasses.passes.name_nodes import NameNodes
 from fxpasses.passes.prune_to_outputs import PruneToOutputs
 from fxpasses.testing import Case
 from fxpasses.testing import strategies as fxst
+from fxpasses.testing.models.features import FEATURES
 
 FEW = settings(max_examples=40, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 
@@ -152,3 +154,29 @@ def test_classes_of_drawn_models_go_with_their_models() -> None:
     gc.collect()
     assert len(drawn) >= 10
     assert not any(kind() for kind in drawn)
+
+
+def test_every_feature_is_drawn_often_enough() -> None:
+    counts: Counter[str] = Counter()
+
+    @settings(FEW, max_examples=1000)
+    @given(case=fxst.cases())
+    def draw(case: Case) -> None:
+        counts.update(case.features)
+
+    draw()
+    assert [feature for feature in FEATURES if counts[feature] < 50] == []
+
+
+def test_models_of_many_sizes_are_drawn() -> None:
+    sizes: list[int] = []
+
+    @settings(FEW, max_examples=400)
+    @given(graph_module=fxst.graph_modules())
+    def draw(graph_module: fx.GraphModule) -> None:
+        sizes.append(_operations(graph_module.graph))
+
+    draw()
+    sizes.sort()
+    assert 10 <= sizes[len(sizes) // 2] <= 20
+    assert sizes[len(sizes) * 95 // 100] >= 40
