@@ -16,6 +16,7 @@ from torch import nn
 _ROOT = Path(__file__).parents[1]
 
 torch.set_num_threads(1)
+gc.set_threshold(20_000, 20, 20)  # graphs are garbage of many small parts: an eighth of the time of laws went there
 
 # The default run draws the same examples each time; `--hypothesis-profile=explore` draws new ones, and many more.
 _common = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
@@ -61,7 +62,6 @@ def pytest_collection_finish() -> None:
     """Lets the collector forget what is there for good: torch alone is a million objects, to look through each time."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(20_000, 20, 20)  # graphs are garbage of many small parts: an eighth of the time of laws went there
 
 
 def pytest_sessionfinish() -> None:

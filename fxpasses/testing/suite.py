@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from unittest import SkipTest
 
-from fxpasses.errors import MissingExtraError
+from fxpasses.errors import ArgumentTypeError, MissingExtraError
 from fxpasses.testing.case import Case
 from fxpasses.testing.checks import check_trial, trial_of
 from fxpasses.testing.laws.claims import laws_for
@@ -35,15 +35,17 @@ def pass_suite(
     Args:
         pass_: The pass.
         laws: The laws; by default those that the pass claims.
-        strategy: A hypothesis strategy for cases; by default `strategies.cases()`.
+        strategy: A hypothesis strategy for cases; by default `strategies.cases()`. Or a `SharedRun` over such a strategy,
+            to share its examples with other laws, and with the suites of other passes.
         settings: Hypothesis settings for every test; by default those of the profile, without a deadline: how long
-            an example takes depends on the model that is drawn.
+            an example takes depends on the model that is drawn. A `SharedRun` has its own.
         allowed: Errors that the pass documents.
         vacuous: By the name of a law, the aspects that it has no occasion to look at with this pass, such as
             `{"Equivalent": ["the graph was changed"]}` for a pass that changes nothing.
 
     Raises:
         MissingExtraError: hypothesis is not installed.
+        ArgumentTypeError: Settings were given beside a `SharedRun`.
 
     Example:
         >>> suite = pass_suite(lambda graph_module: None)
@@ -65,6 +67,10 @@ def _shared_run(strategy: Any, settings: Any) -> SharedRun:
         from fxpasses.testing.shared_run import SharedRun
     except MissingExtraError as error:
         raise MissingExtraError("pass_suite needs hypothesis: pip install 'fxpasses[testing]'") from error
+    if isinstance(strategy, SharedRun):
+        if settings is not None:
+            raise ArgumentTypeError("pass_suite got settings and a SharedRun: give the settings to the SharedRun.")
+        return strategy
     return SharedRun(strategies.cases() if strategy is None else strategy, settings=settings)
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import copy
 import pickle
+from functools import lru_cache
+from typing import Any
 
 import pytest
 import torch
@@ -75,41 +77,46 @@ def test_effects_that_a_value_depends_on_are_kept(capture: CaptureName, case: Ca
     assert_bit_equal(prepared.run(extractor(case, prepared.module, [name], capture))[name], expected[name], name)
 
 
-@over_deterministic_cases.law
-def test_a_modules_name_means_the_modules_return_value(capture: CaptureName, case: Case) -> None:
+@lru_cache(maxsize=1)  # for two laws
+def _called(case: Case, capture: CaptureName) -> tuple[dict[str, list[Any]], dict[str, Any]]:
+    """What each submodule returned in each of its calls; and features: all of that, as far as it has tensors."""
     eager = Prepared.of(case)
     torch.default_generator.manual_seed(0)
-    calls = Calls(eager.module, *eager.args, **eager.kwargs)
-    returned = {
-        path: found[0]
-        for path, found in calls.returned.items()
-        if path and any(isinstance(leaf, torch.Tensor) for leaf in pytree.tree_leaves(found[0]))
-    }
-    if not returned:
-        return
+    returned = Calls(eager.module, *eager.args, **eager.kwargs).returned
+    wanted = [path for path, found in returned.items() if path and _has_tensors(found[0])]
+    wanted += [name for path, found in returned.items() for name, _ in _further(path, found)]
+    if not wanted:
+        return returned, {}
     prepared = Prepared.of(case)
-    features = prepared.run(extractor(case, prepared.module, list(returned), capture))
-    assert list(features) == list(returned)
-    for path, value in returned.items():
-        assert_bit_equal(features[path], value, path)
+    features = prepared.run(extractor(case, prepared.module, wanted, capture))
+    assert list(features) == wanted
+    return returned, features
+
+
+def _has_tensors(value: Any) -> bool:
+    return any(isinstance(leaf, torch.Tensor) for leaf in pytree.tree_leaves(value))
+
+
+def _further(path: str, found: list[Any]) -> list[tuple[str, Any]]:
+    """The calls of a submodule that is called more than once."""
+    calls = [(f"{path}@{index}", value) for index, value in enumerate(found) if _has_tensors(value)]
+    return calls if path and len(found) > 1 else []
+
+
+@over_deterministic_cases.law
+def test_a_modules_name_means_the_modules_return_value(capture: CaptureName, case: Case) -> None:
+    returned, features = _called(case, capture)
+    for path, found in returned.items():
+        if path and _has_tensors(found[0]):
+            assert_bit_equal(features[path], found[0], path)
 
 
 @over_deterministic_cases.law
 def test_a_further_call_has_a_name_too(capture: CaptureName, case: Case) -> None:
-    eager = Prepared.of(case)
-    calls = Calls(eager.module, *eager.args, **eager.kwargs)
-    returned = {
-        f"{path}@{index}": value
-        for path, found in calls.returned.items()
-        for index, value in enumerate(found)
-        if path and len(found) > 1 and any(isinstance(leaf, torch.Tensor) for leaf in pytree.tree_leaves(value))
-    }
-    if not returned:
-        return
-    prepared = Prepared.of(case)
-    features = prepared.run(extractor(case, prepared.module, list(returned), capture))
-    for name, value in returned.items():
-        assert_bit_equal(features[name], value, name)
+    returned, features = _called(case, capture)
+    for path, found in returned.items():
+        for name, value in _further(path, found):
+            assert_bit_equal(features[name], value, name)
 
 
 @over_cases.law

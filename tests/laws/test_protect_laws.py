@@ -105,7 +105,7 @@ def test_a_copy_is_made_for_each_endangered_value_once(case: Case, data: st.Data
     assert all(node in returned and node.args[0] not in returned for node in added)
 
 
-OWN = {"vacuous": {"Equivalent": ["the graph was changed"]}, "strategy": small_cases}
+OWN = {"vacuous": {"Equivalent": ["the graph was changed"]}, "strategy": over_cases}
 TestNameNodes = fxt.pass_suite(NameNodes(), **OWN)
 LAWS = [law for law in fxt.laws_for(ProtectOutputs()) if not isinstance(law, fxt.PreservesMeta)]
-TestProtectOutputs = fxt.pass_suite(ProtectOutputs(), laws=LAWS, strategy=small_cases)
+TestProtectOutputs = fxt.pass_suite(ProtectOutputs(), laws=LAWS, strategy=over_cases)

@@ -85,7 +85,7 @@ def names(graph_module: fx.GraphModule) -> list[str]:
 def values_at_birth(case: Case, capture: CaptureName = "symbolic") -> Mapping[str, Any]:
     """Runs the unpruned graph node by node; returns the value of each name, cloned when it was made."""
     prepared = Prepared.of(case)
-    captured = NameNodes()(prepared.captured(case, capture)).graph_module
+    captured = copied(named_capture(case, capture))
     interpreter = ValuesAtBirth(captured)
     bound = inspect.signature(prepared.module.forward).bind(*prepared.args, **prepared.kwargs)
     bound.apply_defaults()

@@ -12,7 +12,9 @@ from hypothesis import assume, example, settings
 from hypothesis import strategies as st
 
 from fxpasses import testing as fxt
+from fxpasses.errors import ArgumentTypeError
 from fxpasses.testing import pytest_plugin
+from fxpasses.testing.strategies import cases
 
 FEW = settings(max_examples=60, deadline=None, derandomize=True, database=None)
 
@@ -198,3 +200,24 @@ def test_the_laws_of_a_pass_share_what_the_pass_made(monkeypatch: pytest.MonkeyP
     with pytest.raises(fxt.VacuousLawError, match="Equivalent was not broken, and never looked at: the graph was"):
         tests[1]()
     assert FEW.max_examples <= len(ran) < 1.5 * FEW.max_examples
+
+
+def test_suites_of_several_passes_share_a_run() -> None:
+    seen: dict[str, list[str]] = {"one": [], "other": []}
+    run = fxt.SharedRun(cases(max_nodes=3), st.data(), settings=FEW)
+    suites = [
+        fxt.pass_suite(lambda gm, codes=codes: codes.append(gm.code), laws=[fxt.WellFormed()], strategy=run)
+        for codes in seen.values()
+    ]
+    tests = [suite().test_well_formed for suite in suites]  # pyright: ignore
+    Laws.select(SimpleNamespace(tests=tests))  # pyright: ignore
+    tests[0]()
+    assert len(seen["one"]) >= FEW.max_examples
+    assert seen["one"] == seen["other"]
+    tests[1]()
+    assert seen["one"] == seen["other"]
+
+
+def test_a_shared_run_has_its_own_settings() -> None:
+    with pytest.raises(ArgumentTypeError, match="give the settings to the SharedRun"):
+        fxt.pass_suite(holds, strategy=fxt.SharedRun(cases()), settings=FEW)
