@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, cast
 
 import torch
@@ -35,28 +36,30 @@ def insert_copy(node: fx.Node, kind: Kind, *, after: fx.Node | None = None) -> f
     if kind == "tensor":
         return insert_after(place, "call_method", "clone", (node,), like=node)
     function = clone_each if kind == "tensors" else clone_value
-    copy = insert_after(place, "call_function", function, (node,), like=node)
-    # A trace of the graph module's code keeps such a call as one node, as `torch.fx.wrap` asks for.
-    copy.meta["is_wrapped"] = True
-    return copy
+    return insert_after(place, "call_function", function, (node,), like=node)
 
 
 def clone_each(values: list[Tensor]) -> list[Tensor]:
     """Returns clones of some tensors, in a container of the same type."""
     if is_scripting():
         return [value.clone() for value in values]
-    return _clone_tensors(values)
+    return _clone_tensors(values, clone_each)
 
 
 def clone_value(value: Tensor) -> Tensor:
     """Returns `value`, whatever it is, with each tensor in it cloned; a scripted graph can only pass a tensor."""
     if is_scripting():
         return value.clone()
-    return _clone_tensors(value)
+    return _clone_tensors(value, clone_value)
 
 
 @torch.jit.unused
-def _clone_tensors(value: Any) -> Any:
+def _clone_tensors(value: Any, function: Callable[[Any], Any]) -> Any:
+    # A trace of the graph module's code keeps a copy as one node. `torch.fx.wrap` would see to that too, and remember
+    # for good every piece of code that calls the function.
+    tracer = next((leaf.tracer for leaf in pytree.tree_iter(value) if isinstance(leaf, fx.Proxy)), None)
+    if tracer is not None:
+        return tracer.create_proxy("call_function", function, (value,), {})
     return pytree.tree_map(_clone_leaf, value)
 
 

@@ -12,13 +12,14 @@ import pytest
 import torch
 from support.oracle import ValuesAtBirth, assert_bit_equal
 from torch import Tensor, fx, nn
+from torch.fx import _symbolic_trace
 from torch.nn import functional
 from torchvision import models
 from torchvision.models.feature_extraction import NodePathTracer
 
 from fxpasses.errors import UnselectableValueError
 from fxpasses.graph.effects import analyze_effects
-from fxpasses.graph.effects.copies import clone_each, clone_value
+from fxpasses.graph.effects.copies import clone_each, clone_value, insert_copy
 from fxpasses.graph.meta import qualified_name, set_name
 from fxpasses.passes.protect_outputs import ProtectOutputs, overwritten_outputs, protect_outputs
 
@@ -200,6 +201,14 @@ class TestContainers:
         restored = pickle.loads(pickle.dumps(graph_module))
         assert clone_each in {node.target for node in restored.graph.nodes}
         assert_bit_equal(restored(torch.ones(2)), graph_module(torch.ones(2)))
+
+    def test_torch_remembers_nothing_of_code_that_copies(self) -> None:
+        graph_module = fx.symbolic_trace(lambda x: x.chunk(2))
+        insert_copy(next(iter(graph_module.graph.find_nodes(op="call_method"))), "tensors")
+        known = len(_symbolic_trace._wrapped_fns_to_patch)
+        for _ in range(3):
+            graph_module.recompile()
+        assert len(_symbolic_trace._wrapped_fns_to_patch) == known
 
 
 class TestTheCopy:
