@@ -14,13 +14,14 @@ import pickle
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 import torchvision
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import Phase, settings
 from torch import fx, nn
 from torch.fx.experimental import const_fold, merge_matmul, normalize, optimization
 from torch.fx.passes import annotate_getitem_nodes, split_module, tools_common
@@ -32,6 +33,9 @@ from fxpasses import testing as fxt
 from fxpasses.errors import LawViolation
 from fxpasses.graph.bits import cloned, first_difference
 from fxpasses.testing import strategies as fxst
+from fxpasses.testing.checks import check_trial, trial_of
+from fxpasses.testing.laws.law import Trial
+from fxpasses.testing.shared_run import patient
 
 REPORT = Path(__file__).with_suffix(".md")
 Pass = Callable[[fx.GraphModule], Any]
@@ -101,55 +105,72 @@ class Found(NamedTuple):
     source: str
 
 
-def smallest_failure(check: Callable[[fxt.Case], None], examples: int) -> tuple[int, Exception, fxt.Case] | None:
-    """The smallest case on which a check fails, and after how many cases the first one was found."""
-    seen: list[tuple[fxt.Case, Exception]] = []
-    drawn = [0]
+@dataclass
+class Watch:
+    """A law, the models that it has seen up to the first that breaks it, and those that break it."""
 
-    @settings(
-        max_examples=examples,
-        deadline=None,
-        database=None,
-        derandomize=True,
-        phases=[Phase.generate, Phase.shrink],
-        suppress_health_check=list(HealthCheck),
-        report_multiple_bugs=False,
+    name: str
+    check: Callable[[fxt.Case], None]
+    models: set[fxt.Case] = field(default_factory=set)
+    failures: list[tuple[fxt.Case, Exception]] = field(default_factory=list)
+
+    def law(self) -> Callable[[fxt.Case], None]:
+        """The check, watched."""
+
+        def look(case: fxt.Case) -> None:
+            if not self.failures:
+                self.models.add(case)
+            try:
+                self.check(case)
+            except Exception as error:
+                self.failures.append((case, error))
+                raise
+
+        return look
+
+    def found(self) -> Found:
+        """The last failure: the smallest one, once hypothesis has ended."""
+        case, error = self.failures[-1]
+        kind = "" if isinstance(error, LawViolation) else f"{type(error).__name__}: "
+        what = str(error).partition("\npass:")[0].removeprefix(f"{self.name}: ")
+        return Found(self.name, len(self.models), " ".join((kind + what).split())[:400], case.source.strip())
+
+
+def broken(watches: Sequence[Watch], examples: int) -> Iterator[Found]:
+    """Shows models to several laws, and yields those that are broken."""
+    few = settings(patient(), max_examples=examples, database=None, derandomize=True)
+    over_cases = fxt.SharedRun(
+        fxst.cases(), settings=settings(few, phases=[Phase.generate, Phase.shrink], report_multiple_bugs=False)
     )
-    @given(fxst.cases())
-    def run(case: fxt.Case) -> None:
-        drawn[0] += not seen
+    laws = [over_cases.add(watch.law()) for watch in watches]
+    over_cases.select(laws)
+    for law, watch in zip(laws, watches, strict=True):
         try:
-            check(case)
-        except Exception as error:
-            seen.append((case, error))
-            raise
-
-    try:
-        run()
-    except Exception:
-        if not seen:
-            raise
-        case, error = seen[-1]
-        return drawn[0], error, case
-    return None
+            law()
+        except Exception:
+            if not watch.failures:
+                raise
+            yield watch.found()
 
 
 def examine(entry: Entry, examples: int) -> Iterator[Found]:
     """The laws that a pass breaks."""
-    for law in (fxt.Total(), *entry.laws):
+    latest: list[tuple[fxt.Case, Trial]] = []
 
-        def check(case: fxt.Case, law: fxt.Law = law) -> None:
-            try:
-                fxt.check_pass(entry.pass_, case, laws=[law])
-            except fxt.TotalViolation:
-                if law.name == "Total":
-                    raise
+    def trial(case: fxt.Case) -> Trial:
+        if not latest or latest[-1][0] is not case:
+            latest[:] = [(case, trial_of(entry.pass_, case))]
+        return latest[-1][1]
 
-        failure = smallest_failure(check, examples)
-        if failure is not None:
-            count, error, case = failure
-            what = str(error).partition("\npass:")[0].partition(": ")[2]
-            yield Found(law.name, count, " ".join(what.split())[:400], case.source.strip())
+    def check(case: fxt.Case, law: fxt.Law) -> None:
+        try:
+            check_trial(trial(case), [law])
+        except fxt.TotalViolation:
+            if law.name == "Total":
+                raise
+
+    laws = (fxt.Total(), *entry.laws)
+    return broken([Watch(law.name, partial(check, law=law)) for law in laws], examples)
 
 
 # torchvision's extractor
@@ -242,12 +263,7 @@ EXTRACTOR = (every_leaf_has_its_name, value_at_birth, all_at_once, model_untouch
 
 def examine_extractor(examples: int) -> Iterator[Found]:
     """The laws of extraction that torchvision's extractor breaks."""
-    for check in EXTRACTOR:
-        failure = smallest_failure(check, examples)
-        if failure is not None:
-            count, error, case = failure
-            name = error.__class__.__name__ if not isinstance(error, LawViolation) else ""
-            yield Found(check.__name__, count, " ".join(f"{name} {error}".split())[:400], case.source.strip())
+    return broken([Watch(check.__name__, check) for check in EXTRACTOR], examples)
 
 
 def _section(title: str, note: str, found: list[Found]) -> Iterator[str]:
