@@ -10,6 +10,7 @@ from typing import Any, ClassVar, TypeVar, cast
 from torch import fx, nn
 
 from fxpasses.graph.empty_dicts import empty_dicts_copied
+from fxpasses.graph.generated_code import forget_with
 from fxpasses.graph.held_containers import held_containers
 from fxpasses.graph.modules import copy_targets
 from fxpasses.graph.reachable import make_reachable
@@ -102,6 +103,7 @@ class LazyGraphModule(fx.GraphModule):
                 super().recompile()
         finally:
             self.__class__ = visible_class
+        forget_with(self, vars(self._own_class())["forward"].__globals__)
 
     def _own_class(self) -> type[LazyGraphModule]:
         """Returns the class that holds this instance's code: its own, or the one that a host derived its class from.

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import inspect
 import pickle
 
@@ -9,6 +10,7 @@ import torch
 from support import examples
 from support.oracle import assert_bit_equal
 from torch import fx
+from torch.fx import _symbolic_trace
 
 from fxpasses.capture import capture_symbolic
 from fxpasses.graph.lazy_graph_module import LazyGraphModule
@@ -80,3 +82,22 @@ def test_a_copys_meta_is_its_own() -> None:
     copied = copy_graph(captured.graph)
     next(iter(copied.nodes)).meta["mine"] = 1
     assert "mine" not in next(iter(captured.graph.nodes)).meta
+
+
+def test_torch_forgets_the_code_of_a_graph_module_that_is_gone() -> None:
+    captured = _captured()
+    node = captured.graph.output_node().all_input_nodes[0]
+    with captured.graph.inserting_after(node):
+        captured.graph.call_function(_wrapped, (node,)).meta["is_wrapped"] = True
+    known = len(_symbolic_trace._wrapped_fns_to_patch)
+    for _ in range(2):
+        captured.recompile()
+        assert "wrap" in captured.code
+    assert len(_symbolic_trace._wrapped_fns_to_patch) == known + 2
+    del captured, node
+    gc.collect()
+    assert len(_symbolic_trace._wrapped_fns_to_patch) == known
+
+
+def _wrapped(value: torch.Tensor) -> torch.Tensor:
+    return value
