@@ -106,9 +106,10 @@ class _Serving:
         self._failed = ""
 
     def pytest_collection_modifyitems(self, items: list[Any]) -> None:
-        """Lets each law run by itself, on few examples."""
+        """Lets each law run by itself, on few examples, and no more than it usually sees."""
         for law in laws_alone(items):
-            restrict(law, self._examples, derandomize=True)
+            usual = law._hypothesis_internal_use_settings.max_examples
+            restrict(law, min(self._examples, usual), derandomize=True)
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         """Notes which test fails."""

@@ -9,6 +9,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Collection, Sequence
+from functools import partial
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from pathlib import Path
 from types import CodeType
@@ -187,16 +188,23 @@ class Selecting:
 
 def laws_alone(items: list[Any]) -> list[Any]:
     """Lets each law among the tests run by itself, where it would share a run with others; returns the laws."""
+    from fxpasses.testing.pytest_plugin import shared_law
+
     laws: list[Any] = []
     for item in items:
-        test = getattr(item, "obj", None)
-        shared = getattr(test, "shared_law", test)
-        law = getattr(shared, "alone", test)
-        if law is not test:
-            item.obj = law
+        law = test = getattr(item, "obj", None)
+        shared = shared_law(item)
+        if shared is not None:
+            law = shared.alone
+            item.obj = law if hasattr(test, "shared_law") else partial(_run_with_parameters, law)
         if hasattr(law, "hypothesis") and law not in laws:
             laws.append(law)
     return laws
+
+
+def _run_with_parameters(law: Any, **_: Any) -> None:
+    """Runs a law in place of a test that has it as a parameter."""
+    law()
 
 
 def restrict(law: Any, limit: int, derandomize: bool) -> None:
