@@ -3,17 +3,17 @@ from __future__ import annotations
 import copy
 import io
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
 import torch
-from torch import fx, nn
+from support.mutations import edits_meta, node, replaces, retargets, sets_args, traced
+from torch import fx
 from torch.fx.passes.shape_prop import ShapeProp
 
-from fxpasses.errors import FalseClaimError, PassError, RequestError, UnknownNodeError, VerificationError
+from fxpasses.errors import FalseClaimError, PassError, VerificationError
 from fxpasses.graph.edit import replace_call
 from fxpasses.graph.facts import NAMES, Fact
 from fxpasses.manager import (
@@ -28,125 +28,8 @@ from fxpasses.manager import (
     SkipPasses,
     StopAfter,
     VerifyStructure,
-    VerifyValues,
 )
-from fxpasses.manager.contract import OutputsClaim
 from fxpasses.passes.name_nodes import NameNodes
-
-
-def model(x: torch.Tensor) -> torch.Tensor:
-    return torch.relu(x + 1).sum(dim=0) * 2
-
-
-def traced() -> fx.GraphModule:
-    graph_module = fx.symbolic_trace(model)
-    for index, each in enumerate(graph_module.graph.nodes):
-        each.meta["place"] = index
-    return graph_module
-
-
-def node(graph_module: fx.GraphModule, name: str) -> fx.Node:
-    return next(each for each in graph_module.graph.nodes if each.name == name)
-
-
-def replaces(graph_module: fx.GraphModule) -> None:
-    relu = node(graph_module, "relu")
-    with graph_module.graph.inserting_after(relu):
-        new = graph_module.graph.call_function(torch.sigmoid, relu.args)
-    relu.replace_all_uses_with(new)
-    graph_module.graph.erase_node(relu)
-
-
-def retargets(graph_module: fx.GraphModule) -> None:
-    node(graph_module, "relu").target = torch.sigmoid
-
-
-def sets_args(graph_module: fx.GraphModule) -> None:
-    node(graph_module, "mul").args = (node(graph_module, "sum_1"), 3)
-
-
-def moves(graph_module: fx.GraphModule) -> None:
-    with graph_module.graph.inserting_before(node(graph_module, "add")):
-        first = graph_module.graph.call_function(torch.ones, (2,))
-    node(graph_module, "mul").append(first)
-
-
-def moves_back(graph_module: fx.GraphModule) -> None:
-    node(graph_module, "add").prepend(node(graph_module, "ones"))
-
-
-def edits_meta(graph_module: fx.GraphModule) -> None:
-    node(graph_module, "relu").meta["place"] = "elsewhere"
-
-
-def copies_functionally(graph_module: fx.GraphModule) -> fx.GraphModule:
-    graph = fx.Graph()
-    graph.output(graph.graph_copy(graph_module.graph, {}))
-    node_of = {each.name: each for each in graph.nodes}
-    node_of["relu"].target = torch.sigmoid
-    return fx.GraphModule(graph_module, graph)
-
-
-def sets_graph(graph_module: fx.GraphModule) -> None:
-    graph_module.graph = copies_functionally(graph_module).graph
-
-
-def replaces_input(graph_module: fx.GraphModule) -> None:
-    node(graph_module, "relu").replace_input_with(node(graph_module, "add"), node(graph_module, "x"))
-
-
-@pytest.mark.parametrize(
-    ("mutation", "name", "chain"),
-    [
-        (replaces, "sigmoid", ["replaces (pass 1) made it in place of relu"]),
-        (replaces, "sum_1", ["replaces (pass 1) edited args"]),
-        (retargets, "relu", ["retargets (pass 1) edited target"]),
-        (sets_args, "mul", ["sets_args (pass 1) edited args"]),
-        (edits_meta, "relu", ["edits_meta (pass 1) edited meta['place']"]),
-        (copies_functionally, "relu", ["copies_functionally (pass 1) edited target"]),
-        (sets_graph, "relu", ["sets_graph (pass 1) edited target"]),
-        (replaces_input, "relu", ["replaces_input (pass 1) edited args"]),
-        (replaces_input, "add", []),
-    ],
-)
-def test_why_tells_every_kind_of_mutation(
-    mutation: Callable[[fx.GraphModule], object], name: str, chain: list[str]
-) -> None:
-    provenance = Provenance()
-    result = PassManager([mutation], instruments=[provenance])(traced())
-    assert [str(cause) for cause in provenance.why(name)] == chain
-    assert provenance.why(node(result.graph_module, name)) == provenance.why(name)
-
-
-def test_why_tells_a_move() -> None:
-    provenance = Provenance()
-    PassManager([moves, moves_back], instruments=[provenance])(traced())
-    assert [str(cause) for cause in provenance.why("ones")] == [
-        "moves (pass 1) made it",
-        "moves_back (pass 2) moved it",
-    ]
-    assert provenance.why("add") == ()
-
-
-def test_why_follows_a_node_through_replacements_and_copies() -> None:
-    def swaps_back(graph_module: fx.GraphModule) -> None:
-        sigmoid = node(graph_module, "sigmoid")
-        replace_call(sigmoid, "call_method", "relu", sigmoid.args)
-
-    def renames(graph_module: fx.GraphModule) -> fx.GraphModule:
-        graph = fx.Graph()
-        graph.output(graph.graph_copy(graph_module.graph, {}))
-        return fx.GraphModule(graph_module, graph)
-
-    provenance = Provenance()
-    PassManager([retargets, replaces, swaps_back, renames], instruments=[provenance])(traced())
-    assert [str(cause) for cause in provenance.why("relu_1")] == [
-        "retargets (pass 1) edited target",
-        "replaces (pass 2) made it in place of relu",
-        "swaps_back (pass 3) made it in place of sigmoid",
-    ]
-    with pytest.raises(UnknownNodeError, match="no node 'sigmoid'"):
-        provenance.why("sigmoid")
 
 
 def test_lost_meta_is_listed_by_pass_and_key() -> None:
@@ -236,114 +119,6 @@ def test_a_pass_that_leaves_a_stale_value_is_found() -> None:
     ShapeProp(graph_module).propagate(torch.ones(2, 3))
     with pytest.raises(PassError, match="meta of 'sum_1' is stale: it says float32"):
         PassManager([lambda _: None, stale], instruments=[VerifyStructure()])(graph_module)
-
-
-@pytest.mark.parametrize("wrong", [retargets, sets_args, replaces_input])
-def test_other_values_are_found(wrong: Callable[[fx.GraphModule], None]) -> None:
-    def harmless(graph_module: fx.GraphModule) -> None:
-        node(graph_module, "add").target = torch.add
-
-    values = VerifyValues([torch.randn(4, 3)])
-    PassManager([harmless], instruments=[values])(traced())
-    with pytest.raises(PassError, match=r"\(pass 2\): The graph returns something else than before"):
-        PassManager([harmless, wrong], instruments=[values])(traced())
-
-
-@pytest.mark.parametrize(
-    ("claim", "outputs", "is_right"),
-    [
-        ("equal", lambda nodes: nodes["mul"], True),
-        ("equal", lambda nodes: {"a": nodes["mul"]}, False),
-        ("renamed", lambda nodes: {"a": nodes["mul"]}, True),
-        ("renamed", lambda nodes: {"a": nodes["sum_1"]}, False),
-        ("subset", lambda nodes: {"a": nodes["sum_1"], "b": nodes["add"]}, True),
-        ("subset", lambda nodes: {"a": nodes["sum_1"], "b": 3}, True),
-    ],
-)
-def test_what_may_change_is_what_the_pass_claims(
-    claim: OutputsClaim, outputs: Callable[[dict[str, fx.Node]], object], is_right: bool
-) -> None:
-    def returns(graph_module: fx.GraphModule) -> None:
-        nodes = {each.name: each for each in graph_module.graph.nodes}
-        nodes["output"].args = (outputs(nodes),)
-
-    returns.outputs_claim = claim
-    manager = PassManager([returns], instruments=[VerifyValues([torch.randn(4, 3)])])
-    if is_right:
-        manager(traced())
-    else:
-        with pytest.raises(PassError, match="returns something else"):
-            manager(traced())
-
-
-def test_a_value_that_was_never_there_is_no_subset() -> None:
-    def returns(graph_module: fx.GraphModule) -> None:
-        nodes = {each.name: each for each in graph_module.graph.nodes}
-        nodes["relu"].target = torch.sigmoid
-        nodes["output"].args = ({"a": nodes["relu"]},)
-
-    returns.outputs_claim = "subset"
-    with pytest.raises(PassError, match=r"'relu', which is .*, is no value that the graph had before"):
-        PassManager([returns], instruments=[VerifyValues([torch.randn(4, 3)])])(traced())
-
-
-def test_of_several_later_writes_into_a_returned_value_some_may_go() -> None:
-    def writes(x: torch.Tensor) -> torch.Tensor:
-        y = x + 1
-        first, second = y.chunk(2)
-        first.mul_(2)
-        second.mul_(3)
-        return second
-
-    def drops_the_first_write(graph_module: fx.GraphModule) -> None:
-        graph_module.graph.erase_node(node(graph_module, "mul_"))
-        graph_module.graph.output_node().args = ([node(graph_module, "add"), node(graph_module, "getitem_1")],)
-
-    drops_the_first_write.outputs_claim = "subset"
-    values = VerifyValues([torch.tensor([-3.0, 2.0])])
-    PassManager([drops_the_first_write], instruments=[values])(fx.symbolic_trace(writes))
-
-
-def test_at_birth_allows_what_the_output_was_before_a_write() -> None:
-    def writes(x: torch.Tensor) -> torch.Tensor:
-        y = x + 1
-        torch.relu_(y)
-        return y
-
-    def protects(graph_module: fx.GraphModule) -> None:
-        node(graph_module, "relu_").args = (node(graph_module, "x"),)
-
-    protects.outputs_claim = "at_birth"
-    inputs = [torch.tensor([-3.0, 2.0])]
-    PassManager([protects], instruments=[VerifyValues(inputs)])(fx.symbolic_trace(writes))
-    protects.outputs_claim = "equal"
-    with pytest.raises(PassError, match="returns something else"):
-        PassManager([protects], instruments=[VerifyValues(inputs)])(fx.symbolic_trace(writes))
-
-
-def test_inputs_are_made_from_recorded_shapes() -> None:
-    graph_module = traced()
-    with pytest.raises(RequestError, match="The placeholder 'x' has no recorded shape"):
-        PassManager([retargets], instruments=[VerifyValues()])(graph_module)
-    ShapeProp(graph_module).propagate(torch.ones(2, 3))
-    with pytest.raises(PassError, match="returns something else"):
-        PassManager([retargets], instruments=[VerifyValues()])(graph_module)
-
-
-def test_verifying_values_leaves_buffers_and_random_numbers_alone() -> None:
-    network = nn.Sequential(nn.BatchNorm1d(3), nn.Dropout())
-    graph_module = fx.symbolic_trace(network)
-    before, versions = network[0].running_mean.clone(), network[0].running_mean._version
-    inputs = [torch.randn(4, 3)]
-    random = torch.random.get_rng_state()
-
-    def renames(graph_module: fx.GraphModule) -> None:
-        node(graph_module, "_1").name = "dropout"
-
-    PassManager([renames, lambda _: None], instruments=[VerifyValues(inputs)])(graph_module)
-    assert torch.equal(network[0].running_mean, before)
-    assert network[0].running_mean._version == versions
-    assert torch.equal(torch.random.get_rng_state(), random)
 
 
 def test_dumps_are_numbered_and_only_of_changes(tmp_path: Path) -> None:

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from support.mutations import (
+    copies_functionally,
+    edits_meta,
+    moves,
+    moves_back,
+    node,
+    replaces,
+    replaces_input,
+    retargets,
+    sets_args,
+    sets_graph,
+    traced,
+)
+from torch import fx
+
+from fxpasses.errors import UnknownNodeError
+from fxpasses.graph.edit import replace_call
+from fxpasses.manager import PassManager, Provenance
+
+
+@pytest.mark.parametrize(
+    ("mutation", "name", "chain"),
+    [
+        (replaces, "sigmoid", ["replaces (pass 1) made it in place of relu"]),
+        (replaces, "sum_1", ["replaces (pass 1) edited args"]),
+        (retargets, "relu", ["retargets (pass 1) edited target"]),
+        (sets_args, "mul", ["sets_args (pass 1) edited args"]),
+        (edits_meta, "relu", ["edits_meta (pass 1) edited meta['place']"]),
+        (copies_functionally, "relu", ["copies_functionally (pass 1) edited target"]),
+        (sets_graph, "relu", ["sets_graph (pass 1) edited target"]),
+        (replaces_input, "relu", ["replaces_input (pass 1) edited args"]),
+        (replaces_input, "add", []),
+    ],
+)
+def test_why_tells_every_kind_of_mutation(
+    mutation: Callable[[fx.GraphModule], object], name: str, chain: list[str]
+) -> None:
+    provenance = Provenance()
+    result = PassManager([mutation], instruments=[provenance])(traced())
+    assert [str(cause) for cause in provenance.why(name)] == chain
+    assert provenance.why(node(result.graph_module, name)) == provenance.why(name)
+
+
+def test_why_tells_a_move() -> None:
+    provenance = Provenance()
+    PassManager([moves, moves_back], instruments=[provenance])(traced())
+    assert [str(cause) for cause in provenance.why("ones")] == [
+        "moves (pass 1) made it",
+        "moves_back (pass 2) moved it",
+    ]
+    assert provenance.why("add") == ()
+
+
+def test_why_follows_a_node_through_replacements_and_copies() -> None:
+    def swaps_back(graph_module: fx.GraphModule) -> None:
+        sigmoid = node(graph_module, "sigmoid")
+        replace_call(sigmoid, "call_method", "relu", sigmoid.args)
+
+    def renames(graph_module: fx.GraphModule) -> fx.GraphModule:
+        graph = fx.Graph()
+        graph.output(graph.graph_copy(graph_module.graph, {}))
+        return fx.GraphModule(graph_module, graph)
+
+    provenance = Provenance()
+    PassManager([retargets, replaces, swaps_back, renames], instruments=[provenance])(traced())
+    assert [str(cause) for cause in provenance.why("relu_1")] == [
+        "retargets (pass 1) edited target",
+        "replaces (pass 2) made it in place of relu",
+        "swaps_back (pass 3) made it in place of sigmoid",
+    ]
+    with pytest.raises(UnknownNodeError, match="no node 'sigmoid'"):
+        provenance.why("sigmoid")
