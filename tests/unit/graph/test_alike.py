@@ -51,3 +51,12 @@ def test_other_arguments_are_not(args: tuple[Any, ...], others: tuple[Any, ...])
 
 def test_other_targets_are_not() -> None:
     assert not alike(("x",), ("x",), torch.add, operator.add)
+
+
+def test_an_operation_of_another_kind_is_not_alike_though_its_target_is() -> None:
+    calls: list[fx.Node] = []
+    for op in ("call_method", "call_module"):
+        graph = fx.Graph()
+        calls.append(graph.create_node(op, "relu", (graph.placeholder("x"),)))
+    names = [{node: node.name for node in call.graph.nodes} for call in calls]
+    assert not Alike(*names).nodes(*calls)

@@ -30,6 +30,9 @@ def test_a_value_is_the_same_as_itself(value: object) -> None:
         ((1, 2), (1,), "a tuple of 2 instead of a tuple of 1"),
         (1, 1.0, "1 instead of 1.0"),
         (torch.ones(1), 1, "a Tensor instead of a int"),
+        (1, torch.ones(1), "a int instead of a Tensor"),
+        ({"a": 1}, 1, "{'a': 1} instead of 1"),
+        (1, {"a": 1}, "1 instead of {'a': 1}"),
     ],
 )
 def test_what_differs_is_said(actual: object, expected: object, words: str) -> None:

@@ -7,7 +7,7 @@ import torch
 from support.examples import Pair
 from torch import fx
 
-from fxpasses.graph.calls import Loss, ModuleCall, NodeRef, call_key, leaves, map_structure, with_nodes
+from fxpasses.graph.calls import CaptureRecord, Loss, ModuleCall, NodeRef, call_key, leaves, map_structure, with_nodes
 
 
 def test_a_structure_keeps_its_form() -> None:
@@ -33,3 +33,7 @@ def test_the_key_of_a_call() -> None:
 def test_a_loss_says_where_it_is_if_anybody_knows() -> None:
     assert str(Loss("a", "Linear", "has a hook")) == "module 'a' (Linear) has a hook"
     assert str(Loss("", "Net", "has a hook", "net.py:3")) == "the model (Net) has a hook (net.py:3)"
+
+
+def test_unless_a_capture_says_more_the_mode_of_the_whole_model_may_matter() -> None:
+    assert CaptureRecord(torch.nn.Identity(), training=False).mode_readers == ("",)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import functools
+
 import pytest
 import torch
 from torch import fx
@@ -14,6 +16,7 @@ def graph() -> fx.Graph:
     graph_module = fx.symbolic_trace(lambda x: torch.relu(x) + 1)
     relu = list(graph_module.graph.nodes)[1]
     relu.meta.update(stack_trace="here", val=torch.empty(2), nn_module_stack={"a": ("a", torch.nn.ReLU)})
+    relu.meta.update(tensor_meta="a shape", example_value=torch.empty(2))
     relu.meta["custom"] = {"cost": 3}
     set_name(relu, "a.relu", "exact")
     return graph_module.graph
@@ -83,3 +86,19 @@ def test_inserts_behind_the_last_placeholder() -> None:
     graph = fx.symbolic_trace(lambda x, y: x + y).graph
     insert_after(next(iter(graph.nodes)), "call_method", "clone", (next(iter(graph.nodes)),))
     assert [node.op for node in graph.nodes][:3] == ["placeholder", "placeholder", "call_method"]
+
+
+def test_inserts_right_behind_what_comes_before_a_placeholder() -> None:
+    graph = fx.Graph()
+    held = graph.get_attr("held")
+    x = graph.placeholder("x")
+    graph.output((held, x))
+    new = insert_after(held, "call_method", "clone", (held,))
+    assert list(graph.nodes)[:3] == [held, new, x]
+
+
+def test_what_is_inserted_is_called_by_its_source_and_the_name_of_what_is_called(graph: fx.Graph) -> None:
+    x, relu, *_ = graph.nodes
+    assert insert_after(relu, "call_function", torch.abs, (relu,)).name == "relu_abs"
+    assert insert_after(relu, "call_function", torch.abs, (x,), like=x).name == "x_abs"
+    assert insert_after(relu, "call_function", functools.partial(torch.abs), (x,)).name == "relu_call"

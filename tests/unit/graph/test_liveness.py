@@ -227,6 +227,20 @@ class TestMoments:
         graph_module.recompile()
         assert [value.item() for value in graph_module(torch.zeros(()))] == [2, 2]
 
+    def test_what_is_no_single_tensor_is_copied_after_a_write(self) -> None:
+        def block(x: Tensor) -> object:
+            parts = (x + 1).chunk(2)
+            y = parts[0].mul_(2)
+            return parts, y
+
+        graph_module = fx.symbolic_trace(block)
+        _, _, chunk, _, mul_, _ = graph_module.graph.nodes
+        later = value_after(chunk, mul_, analyze_effects(graph_module))
+        assert later is mul_.next
+        mul_.graph.output_node().args = (later,)
+        graph_module.recompile()
+        assert [part.item() for part in graph_module(torch.zeros(2))] == [2, 1]
+
     def test_a_value_that_nothing_wrote_is_itself(self) -> None:
         graph_module, add, mul_ = self._block()
         effects = analyze_effects(graph_module)

@@ -313,10 +313,28 @@ class TestContainers:
         effects = analyze_effects(graph_module)
         assert not effects.may_write(_node(graph_module, "mul_"), _node(graph_module, "y"))
 
+    def test_what_is_copied_into_the_result_of_arithmetic_is_not_shared_with_it(self) -> None:
+        graph = fx.Graph()
+        a, b, index, value = (graph.placeholder(name) for name in ("a", "b", "index", "value"))
+        difference = graph.call_function(operator.sub, (a, b))
+        graph.call_function(operator.setitem, (difference, index, value))
+        written = graph.call_function(operator.imul, (difference, 2))
+        graph.output((value, written))
+        effects = analyze_effects(fx.GraphModule(nn.Module(), graph))
+        assert effects.kinds[difference] == "numeric"
+        assert not effects.may_write(written, value)
+
+    def test_what_is_added_to_a_number_is_not_stored_in_it(self) -> None:
+        graph = fx.Graph()
+        a, b = graph.placeholder("a"), graph.placeholder("b")
+        graph.call_function(operator.iadd, (graph.call_method("size", (a, 0)), graph.call_function(max, (a, b))))
+        graph.output((a, b))
+        assert not analyze_effects(fx.GraphModule(nn.Module(), graph)).may_share_memory(a, b)
+
     def test_kinds(self) -> None:
         def model(x: Tensor) -> object:
             parts = torch.chunk(x, 2)
-            return x.shape, parts, parts[0], torch.max(x, 0), x.size(0) + 1
+            return x.shape, parts, parts[0], torch.max(x, 0), x.size(0) + 1, x.size(1) - 1, x - 1
 
         graph_module = _traced(model)
         kinds = {node.name: kind for node, kind in analyze_effects(graph_module).kinds.items()}
@@ -328,6 +346,9 @@ class TestContainers:
             "max_1": "any",
             "size": "none",
             "add": "none",
+            "size_1": "none",
+            "sub": "none",
+            "sub_1": "tensor",
         }
 
 

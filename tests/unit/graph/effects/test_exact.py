@@ -10,7 +10,7 @@ from support.state import ModelState
 from torch import Tensor, fx, nn
 from torch.nn import functional
 
-from fxpasses.graph.effects import Effects, analyze_effects
+from fxpasses.graph.effects import Effects, analyze_effects, exact
 
 
 def _node(graph_module: fx.GraphModule, name: str) -> fx.Node:
@@ -88,7 +88,14 @@ def test_inputs_may_be_nested(inputs: tuple[object, ...]) -> None:
     assert effects.writes[_node(graph_module, "add_")] <= effects.inputs
 
 
-def test_tensors_that_share_memory_share_it_in_the_run() -> None:
+def _refuse() -> None:
+    raise NotImplementedError
+
+
+@pytest.mark.parametrize("other_way", ["_on_meta", "_on_fake"])
+def test_tensors_that_share_memory_share_it_in_the_run(monkeypatch: pytest.MonkeyPatch, other_way: str) -> None:
+    monkeypatch.setattr(exact, other_way, _refuse)
+
     class Model(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -113,6 +120,14 @@ def test_a_plain_tensor_of_a_leaf_is_never_written() -> None:
     analyze_effects(_with_leaves(module), example_inputs=(torch.ones(2),))
     assert module.cache.tolist() == [0, 0]
     assert module.calls == 0
+
+
+def test_a_graph_that_names_the_device_of_its_inputs_is_run_too() -> None:
+    graph = fx.Graph()
+    x = graph.placeholder("x")
+    zeros = graph.call_function(torch.zeros, (2,), {"device": "cpu"})
+    graph.output(graph.call_function(torch.add, (x, zeros)))
+    assert analyze_effects(fx.GraphModule(nn.Module(), graph), example_inputs=(torch.ones(2),)).exact
 
 
 @pytest.mark.parametrize(
@@ -142,10 +157,14 @@ def test_what_changes_a_container_is_answered_statically() -> None:
     assert held in effects.written_operands(append)
 
 
-def test_hooks_never_see_a_tensor_without_data() -> None:
-    seen: list[Tensor] = []
+@pytest.mark.parametrize("before", [True, False], ids=["before the call", "after it"])
+def test_hooks_never_see_a_tensor_without_data(before: bool) -> None:
+    seen: list[object] = []
     linear = nn.Linear(2, 2)
-    linear.register_forward_hook(lambda _module, _args, output: seen.append(output))
+    if before:
+        linear.register_forward_pre_hook(lambda _module, args: seen.extend(args))
+    else:
+        linear.register_forward_hook(lambda _module, _args, output: seen.append(output))
     assert not analyze_effects(_with_leaves(linear), example_inputs=(torch.ones(2),)).exact
     assert not seen
 

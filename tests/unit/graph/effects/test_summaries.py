@@ -15,6 +15,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional
 from torchvision import ops
 
+from fxpasses.graph.effects import analyze_effects
 from fxpasses.graph.effects.behaviour import Behaviour
 from fxpasses.graph.effects.source import summaries as module_under_test
 from fxpasses.graph.effects.source.summaries import Summaries
@@ -67,6 +68,14 @@ class TestFunctions:
         for heads in (1, 2, 300):
             node = _call(_decides_deep_inside, 0.1, heads)
             assert summaries.behaviour(_decides_deep_inside, None, node, _KINDS).writes == {0}
+        assert read == [_decides_deep_inside]
+
+    def test_a_second_analysis_reads_nothing_that_the_first_one_read(self, read: list[object]) -> None:
+        graph = fx.Graph()
+        graph.output(graph.call_function(_decides_deep_inside, (graph.placeholder("a"), 0.1, 2)))
+        summaries = Summaries()
+        for _ in range(2):
+            assert analyze_effects(fx.GraphModule(nn.Module(), graph), summaries=summaries).writes
         assert read == [_decides_deep_inside]
 
     def test_a_branch_deep_inside_tells_calls_apart(self, read: list[object]) -> None:

@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+import torch
+from torch import fx, nn
+
+from fxpasses.graph.effects.behaviour import Kind
+from fxpasses.graph.effects.copies import clone_each, clone_value, insert_copy
+
+
+def _graph_of_two() -> tuple[fx.Graph, fx.Node, fx.Node]:
+    graph = fx.Graph()
+    first = graph.call_function(torch.relu, (graph.placeholder("x"),))
+    second = graph.call_function(torch.abs, (first,))
+    graph.output(second)
+    return graph, first, second
+
+
+def test_each_kind_of_value_has_a_copy_of_its_own() -> None:
+    kinds: dict[Kind, object] = {"tensor": "clone", "tensors": clone_each, "any": clone_value, "numeric": clone_value}
+    for kind, target in kinds.items():
+        _, first, _ = _graph_of_two()
+        assert insert_copy(first, kind).target == target
+
+
+def test_a_copy_stands_right_behind_what_it_copies_or_where_it_is_wanted() -> None:
+    for kind in ("tensor", "any"):
+        graph, first, second = _graph_of_two()
+        at_birth, later = insert_copy(first, kind), insert_copy(first, kind, after=second)
+        assert list(graph.nodes)[1:5] == [first, at_birth, second, later]
+        graph.output_node().args = ((at_birth, later),)
+        copies = fx.GraphModule(nn.Module(), graph)(torch.ones(2))
+        assert [copy.tolist() for copy in copies] == [[1, 1], [1, 1]]

@@ -1,0 +1,41 @@
+"""When the effects of a graph are found out anew."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, fx
+
+from fxpasses.graph.analyses import effects_of, shared_analyses
+
+
+def _graph_module() -> fx.GraphModule:
+    def model(x: Tensor) -> Tensor:
+        y = x + 1
+        return torch.relu(y)
+
+    return fx.symbolic_trace(model)
+
+
+def test_another_output_leaves_the_effects_as_they_are() -> None:
+    graph_module = _graph_module()
+    _, add, _, output = graph_module.graph.nodes
+    with shared_analyses():
+        before = effects_of(graph_module)
+        output.args = (add,)
+        assert effects_of(graph_module) is before
+
+
+def test_a_changed_node_has_other_effects() -> None:
+    graph_module = _graph_module()
+    _, add, relu, _ = graph_module.graph.nodes
+    with shared_analyses():
+        assert not effects_of(graph_module).may_write(relu, add)
+        relu.target = torch.relu_
+        assert effects_of(graph_module).may_write(relu, add)
+
+
+def test_each_mode_has_effects_of_its_own() -> None:
+    graph_module = fx.symbolic_trace(torch.nn.Sequential(torch.nn.BatchNorm1d(2)))
+    with shared_analyses():
+        assert effects_of(graph_module, training=True).writes
+        assert not effects_of(graph_module, training=False).writes
