@@ -169,8 +169,9 @@ class Calls(ABC):
             return self.call(value_of_constant(target.__func__), arguments.behind(owner), site, depth)
         if isinstance(target, FunctionType) and self._is_worth_reading(target, arguments):
             return self.inline(target, arguments, site, depth)
-        if arguments.has_memory or self.memory.state_holds_arguments:
-            return self.call_unknown(arguments.values, site)
+        held = [Value(frozenset([STATE_REGION]))] if self.memory.state_holds_arguments else []
+        if arguments.has_memory or held:
+            return self.call_unknown((*arguments.values, *held), site)
         return Value(frozenset([self.memory.region_at(site)]))
 
     def _is_worth_reading(self, target: FunctionType, arguments: Arguments) -> bool:

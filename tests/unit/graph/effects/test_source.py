@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import logging
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -192,6 +194,53 @@ def _decorated(function: Callable[..., Any]) -> Callable[..., Any]:
     return wrapper
 
 
+def _two_containers(a: Tensor, b: Tensor) -> list[Tensor]:
+    kept = [a]
+    other = [b]
+    other.append(b)
+    return kept
+
+
+def _by_keyword(a: Tensor, *, b: Tensor) -> Tensor:
+    return b.add_(1)
+
+
+def _takes_the_rest(a: Tensor, *rest: Tensor, scale: float = 1.0, **named: Tensor) -> Tensor:
+    named["c"].add_(scale)
+    return rest[0]
+
+
+def _hands_over(a: Tensor, b: Tensor) -> Tensor:
+    return _takes_the_rest(_by_keyword(a, b=a.clone()), a, scale=2.0, c=b)
+
+
+class _Recorder:
+    """Writes into what was put into it, when it is called without an argument."""
+
+    def __init__(self) -> None:
+        self.kept: list[Tensor] = []
+
+    def __call__(self) -> None:
+        for each in self.kept:
+            each.add_(1)
+
+
+_recorder = _Recorder()
+
+
+def _stores_and_calls(a: Tensor, b: Tensor) -> Tensor:
+    _recorder.kept.append(a)
+    _recorder()
+    return b + 1
+
+
+def _calls_and_stores_in_a_loop(a: Tensor, b: Tensor) -> Tensor:
+    while b.sum() > 0:
+        _recorder()
+        _recorder.kept.append(a)
+    return b + 1
+
+
 @_decorated
 def _wrapped(a: Tensor, b: Tensor) -> Tensor:
     a.add_(1)
@@ -217,6 +266,10 @@ def _wrapped(a: Tensor, b: Tensor) -> Tensor:
         (_rebinds, set(), set()),
         (_unpacks, {0, 1}, {0, 1}),
         (_counts, set(), set()),
+        (_two_containers, set(), {0}),
+        (_hands_over, {1}, {0}),
+        (_stores_and_calls, {0}, set()),
+        (_calls_and_stores_in_a_loop, {0}, set()),
         (_wrapped, {0, 1}, {0, 1}),
         (functools.partial(_alias, b=None), set(), set()),
     ],
@@ -228,6 +281,86 @@ def test_what_a_function_may_do(function: Callable[..., Any], writes: set[int], 
     # A function inside the function, and arguments that are passed on as `*args`, are taken for anything they may be.
     assert {key for key in behaviour.writes if key != STATE} == writes
     assert {key for key in behaviour.returns if key != STATE} == returns
+
+
+def _returns_the_second(a: object, b: object) -> object:
+    return b
+
+
+def _extends(a: Any, b: Any) -> None:
+    a += b
+
+
+def _describes(a: Tensor) -> str:
+    return f"{a}"
+
+
+def _draws(a: Tensor) -> Tensor:
+    return a + torch.rand(2)
+
+
+def test_arguments_that_do_not_fit_the_parameters_may_be_anything() -> None:
+    for args, kwargs in (((_A, _B), {}), ((_A,), {"b": _B, "c": _C}), ((_A,), {})):
+        assert _read(_by_keyword, *args, **kwargs).returns == {*range(len(args)), *kwargs, STATE}
+    assert _read(_by_keyword, _A, b=_B).returns == {"b"}
+
+
+def test_what_is_passed_beyond_the_parameters_is_told_apart_from_the_others() -> None:
+    behaviour = _read(_takes_the_rest, _A, _B, c=_C, scale=2.0)
+    assert behaviour.writes == {"c"}
+    assert behaviour.returns == {1}
+
+
+def test_what_a_result_is() -> None:
+    assert _read(_returns_the_second, _A, _B).kind == "tensor"
+    assert _read(_returns_the_second, _A, [_B]).kind == "any"
+    assert behaviour_from_source(_returns_the_second, False, (_A, _B), {}).kind == "any"
+    assert _read(_describes).kind == "none"
+
+
+def test_nodes_inside_an_argument_count_as_the_argument() -> None:
+    for argument in ([_B], (_B, 1), {"b": _B}, slice(_B, None)):
+        assert _read(_returns_the_second, _A, argument).returns == {1}
+    assert _read(_returns_the_second, _A, slice(1, None)).returns == frozenset()
+
+
+def test_what_is_added_to_a_container_may_be_found_there_and_a_tensor_holds_nothing() -> None:
+    assert _read(_extends, _A, _B, kind="any").links
+    assert not _read(_extends, _A, _B, kind="tensor").links
+
+
+def test_what_draws_random_numbers_and_what_does_not() -> None:
+    assert _read(_draws).random
+    assert not _read(_describes).random
+
+
+def _logs(a: Tensor) -> Tensor:
+    logging.info("seen")
+    return a + 1
+
+
+def _warns(a: Tensor) -> Tensor:
+    warnings.filterwarnings("ignore")
+    return a + 1
+
+
+def _asks_torch(a: Tensor) -> Tensor:
+    torch.get_default_device()
+    return a + 1
+
+
+@pytest.mark.parametrize("function", [_logs, _warns, _asks_torch])
+def test_a_helper_of_python_or_torch_that_is_given_no_tensor_does_nothing(function: Callable[..., Tensor]) -> None:
+    behaviour = _read(function)
+    assert not behaviour.writes
+    assert not behaviour.random
+
+
+def test_code_that_goes_round_too_often_may_do_anything() -> None:
+    def rounds(a: Tensor) -> list[Tensor]:
+        return [a for _ in range(1000) for _ in range(1000)]
+
+    assert _read(rounds).writes == {0, STATE}
 
 
 class _Caches(nn.Module):
@@ -270,6 +403,31 @@ class _Chooses(nn.Module):
         return self.layers[0](x)
 
 
+class _Lists(nn.Module):
+    def __init__(self, method: str, layer: nn.Module) -> None:
+        super().__init__()
+        self.table = nn.ModuleDict({"only": layer})
+        self.method = method
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.method == "items":
+            for _, layer in self.table.items():
+                x = layer(x)
+        elif self.method == "keys":
+            for name in self.table.keys():  # noqa: SIM118 - what is tested
+                x = self.table[name](x)
+        elif self.method == "values":
+            for layer in self.table.values():
+                x = layer(x)
+        elif self.method == "children":
+            for layer in self.table.children():
+                x = layer(x)
+        else:
+            for _, layer in self.table.named_children():
+                x = layer(x)
+        return x
+
+
 class _Double(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -297,6 +455,11 @@ class TestModules:
     def test_children_are_gone_into_one_by_one(self) -> None:
         assert _read(_Chooses(nn.Linear(2, 2))).writes == frozenset()
         assert _read(_Chooses(nn.Identity())).writes == {0}
+
+    @pytest.mark.parametrize("method", ["items", "keys", "values", "children", "named_children"])
+    def test_children_are_known_however_they_are_listed(self, method: str) -> None:
+        assert _read(_Lists(method, nn.Linear(2, 2))) == Behaviour(kind="tensor")
+        assert _read(_Lists(method, nn.ReLU(inplace=True))).writes == {0}
 
     def test_a_hook_counts_as_part_of_the_module(self) -> None:
         module = nn.Sequential(nn.Linear(2, 2))
