@@ -13,6 +13,7 @@ from torch import fx, nn
 
 from fxpasses.capture import capture_symbolic
 from fxpasses.graph.held_containers import held_containers
+from fxpasses.graph.lazy_graph_module import LazyGraphModule
 
 
 class _Scales(nn.Module):
@@ -54,6 +55,10 @@ def test_each_container_is_looked_up_once_and_nothing_else_is_held() -> None:
         'getattr(self, "0")', 'getattr(_0, "1")', 'getattr(_0_1, "2")', 'getattr(self, "1")',
     ]  # fmt: skip
     assert captured.code.count("self.") + captured.code.count("(self, ") == 4
+
+
+def test_a_graph_without_nodes_has_code_as_well() -> None:
+    assert LazyGraphModule(nn.Module(), fx.Graph())() is None
 
 
 def test_only_the_code_of_the_block_is_changed() -> None:

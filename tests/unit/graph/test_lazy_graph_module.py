@@ -9,8 +9,10 @@ import pytest
 import torch
 from support import examples
 from support.oracle import assert_bit_equal
-from torch import fx
+from torch import fx, nn
 from torch.fx import _symbolic_trace
+from torch.fx.graph import _PyTreeCodeGen, _PyTreeInfo
+from torch.utils import _pytree as pytree
 
 from fxpasses.capture import capture_symbolic
 from fxpasses.graph.lazy_graph_module import LazyGraphModule
@@ -35,6 +37,15 @@ def test_whoever_asks_for_the_code_gets_it(use) -> None:
     captured = _captured()
     use(captured)
     assert captured.is_compiled
+
+
+def test_the_class_holds_the_code_as_a_function() -> None:
+    captured = _captured()
+    forward = type(captured).forward
+    assert captured.is_compiled
+    assert list(inspect.signature(forward).parameters) == ["self", "x"]
+    x = torch.ones(2, 3)
+    assert_bit_equal(forward(captured, x), captured(x))
 
 
 def test_recompiling_takes_up_a_change_of_the_graph() -> None:
@@ -65,6 +76,28 @@ def test_a_copy_has_the_same_graph_names_and_values(copied) -> None:
     ]
     assert not again.training
     assert again.graph.owning_module is again
+
+
+def _flattened() -> LazyGraphModule:
+    """Returns a graph module of the kind whose code takes its arguments apart and puts its result together."""
+    graph = fx.Graph()
+    graph.output(graph.call_function(torch.relu, (graph.placeholder("x"),)))
+    _, spec = pytree.tree_flatten(((torch.ones(1),), {}))
+    graph.set_codegen(_PyTreeCodeGen(_PyTreeInfo(["x"], spec, pytree.tree_flatten(torch.ones(1))[1])))
+    return LazyGraphModule(nn.Module(), graph)
+
+
+@pytest.mark.parametrize("make", [_captured, _flattened])
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda module: pickle.loads(pickle.dumps(module))])
+def test_a_copy_holds_nothing_that_was_generated(make, copied) -> None:
+    captured = make()
+    before = set(vars(captured))
+    captured.compile_now()
+    generated = set(vars(captured)) - before
+    assert {"_code", "_lineno_map", "_prologue_start"} <= generated
+    again = copied(captured)
+    assert not generated & set(vars(again))
+    assert again.code == captured.code
 
 
 def test_a_deep_graph_is_copied_and_pickled_without_recursion() -> None:

@@ -156,6 +156,23 @@ def test_state_that_is_written_after_it_was_read(policy: StateWrites, read: bool
     assert ("update" in _live(_counting(read), "result", state_writes=policy)) is kept
 
 
+def test_unless_asked_otherwise_state_that_was_read_is_written() -> None:
+    graph_module = _counting(read=True)
+    graph = graph_module.graph
+    _, _, result, update, _ = graph.nodes
+    assert update in live_nodes(graph, [result], analyze_effects(graph_module))
+
+
+def test_keeping_what_is_written_into_state_keeps_nothing_else() -> None:
+    def model(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        local = x + 1
+        local.mul_(2)
+        y.add_(1)
+        return torch.relu(x), torch.exp(x)
+
+    assert _live(model, "relu", state_writes="keep") == ["x", "y", "add_", "relu"]
+
+
 def test_state_that_is_written_before_it_is_read_is_written_under_every_policy() -> None:
     graph = fx.Graph()
     count = graph.get_attr("count")
@@ -194,6 +211,13 @@ def test_random_draws_that_nothing_needs(rng: RandomDraws, kept: bool) -> None:
         return functional.dropout(x, 0.5), functional.dropout(x, 0.5)
 
     assert ("dropout" in _live(model, "dropout_1", rng=rng)) is kept
+
+
+def test_keeping_random_draws_keeps_nothing_else() -> None:
+    def model(x: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.exp(functional.dropout(x, 0.5)), torch.relu(x)
+
+    assert _live(model, "relu", rng="keep") == ["x", "dropout", "relu"]
 
 
 def test_switches_of_autograd_stay() -> None:

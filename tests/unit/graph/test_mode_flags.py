@@ -15,6 +15,16 @@ class Frozen(nn.BatchNorm1d):
         return super().train(False)
 
 
+class KeepsItsFlagElsewhere(nn.Module):
+    @property
+    def training(self) -> bool:
+        return self.mode
+
+    @training.setter
+    def training(self, mode: bool) -> None:
+        self.mode = mode
+
+
 class Doubled(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return 2 * x
@@ -40,6 +50,19 @@ def test_a_module_with_a_train_of_its_own_gets_the_call() -> None:
     model = nn.Sequential(Frozen(2), nn.Dropout())
     ModeFlags(model).set(True)
     assert flags_of(model) == [False, True]
+
+
+def test_a_module_that_was_given_another_train_gets_the_call() -> None:
+    model = nn.Sequential(nn.Dropout(), nn.Dropout())
+    object.__setattr__(model[0], "train", lambda mode=True: nn.Module.train(model[0], False))
+    ModeFlags(model).set(True)
+    assert flags_of(model) == [False, True]
+
+
+def test_a_flag_that_is_kept_elsewhere_is_set_there() -> None:
+    model = nn.Sequential(KeepsItsFlagElsewhere(), nn.Dropout())
+    ModeFlags(model).set(False)
+    assert flags_of(model) == [False, False]
 
 
 def replaces(model: nn.Module) -> None:

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import fx, nn
 
 from fxpasses.graph.lazy_graph_module import LazyGraphModule
-from fxpasses.graph.modules import attribute, copy_targets, drop_unused, install, targets
+from fxpasses.graph.modules import attribute, copy_targets, drop_unused, install, submodule, targets
 
 
 class _Holds(nn.Module):
@@ -27,6 +28,31 @@ def test_an_attribute_that_is_not_there_is_none() -> None:
     model = _Holds()
     assert attribute(model, "block.0") is model.block[0]
     assert attribute(model, "block.7.weight") is None
+
+
+class _HasAnAlias(_Holds):
+    def __init__(self) -> None:
+        super().__init__()
+        self.pair = nn.ModuleDict({"act": nn.ReLU(), "_act": nn.Tanh()})
+
+    @property
+    def first(self) -> nn.Module:
+        return self.block[0]
+
+
+def test_a_module_is_found_where_torch_finds_it() -> None:
+    model = _HasAnAlias()
+    for path in ("block", "block.1", "pair.act", "pair._act", "first"):
+        assert submodule(model, path) is model.get_submodule(path)
+
+
+@pytest.mark.parametrize("path", ["block.7", "no.such", "scale"])
+def test_a_module_that_is_not_there_is_reported_as_torch_reports_it(path: str) -> None:
+    with pytest.raises(AttributeError) as expected:
+        _Holds().get_submodule(path)
+    with pytest.raises(AttributeError) as found:
+        submodule(_Holds(), path)
+    assert str(found.value) == str(expected.value)
 
 
 def test_what_is_installed_is_the_same_object_and_containers_are_fresh() -> None:

@@ -20,7 +20,7 @@ def definition_of(function: FunctionType) -> ast.FunctionDef:
     Raises:
         Unreadable: There is no source, or it uses something that the reader does not follow.
     """
-    # The loader in a function's globals finds the source of code that is in no file, such as that of a graph module.
+    # The loader in a function's globals finds the source of code that is in no file of its own, such as that in an archive.
     linecache.lazycache(function.__code__.co_filename, function.__globals__)
     return _definition(function.__code__)
 

@@ -78,6 +78,15 @@ class TestFunctions:
             assert analyze_effects(fx.GraphModule(nn.Module(), graph), summaries=summaries).writes
         assert read == [_decides_deep_inside]
 
+    def test_a_constant_that_is_handed_on_by_keyword_does_not_matter_either(self, read: list[object]) -> None:
+        def scales(a: Tensor, n: float) -> Tensor:
+            return torch.add(a, a, alpha=n)
+
+        summaries = Summaries()
+        for n in (1.0, 2.0, 3.0):
+            assert not summaries.behaviour(scales, None, _call(scales, n), _KINDS).writes
+        assert read == [scales]
+
     def test_a_branch_deep_inside_tells_calls_apart(self, read: list[object]) -> None:
         summaries = Summaries()
         writes = [
@@ -145,6 +154,13 @@ class TestModules:
         writes = [bool(summaries.behaviour(each, None, _call(each), _KINDS).writes) for each in modules]
         assert writes == [False, False, True, True, False]
         assert len(read) == 2
+
+    def test_a_module_that_takes_the_place_of_one_that_is_gone_is_read_for_itself(self) -> None:
+        summaries = Summaries()
+        for by in (1, 3) * 8:
+            module = _Shifts(by)
+            assert bool(summaries.behaviour(module, None, _call(module), _KINDS).writes) == (by > 2)
+            del module
 
     def test_layers_that_look_the_same_are_read_once(self, read: list[object]) -> None:
         summaries = Summaries()
