@@ -14,9 +14,13 @@ from torch.jit._builtins import _find_builtin
 from fxpasses.graph.weak_cache import weakly_cached
 
 _ALIASES = frozenset(
-    {"input", "self", "out", "x", "a", "x1", "x2", "axis", "keepdims", "names", "generator", "requires_grad"}
-)
-"""What torch's own functions take besides what their schemas name: NumPy's spellings, and what every factory takes."""
+    {
+        "input", "out", "x", "a", "x1", "x2", "axis", "keepdims", "names", "requires_grad", "pin_memory",
+        "check_invariants", "as_tuple", "device", "memory_format", "non_blocking",
+    }
+)  # fmt: skip
+"""What torch's own functions take besides what their schemas name: NumPy's spellings, what factories take, and what a
+single function or method takes alone, such as `nonzero`."""
 
 
 class Parameters(NamedTuple):
