@@ -48,23 +48,23 @@ class _Search:
     fails: Fails
     wanted: Hashable
     current: Candidate
+    max_queries: int
     queries: int = 0
-    max_queries: int = 0
     steps: list[tuple[str, int]] = field(default_factory=list[tuple[str, int]])
     seen: set[str] = field(default_factory=set[str])
 
     def accept(self, name: str, candidate: Candidate | None) -> bool:
         """Ask whether a candidate still fails, and go on from it if so."""
-        if candidate is None or self.queries >= self.max_queries or not self._is_new(candidate):
+        if candidate is None or self.queries >= self.max_queries or not self.is_new(candidate):
             return False
-        self.queries += 1
-        if self._verdict(candidate) != self.wanted:
+        if self.verdict(candidate) != self.wanted:
             return False
         self.current = candidate
         self.steps.append((name, len(candidate.graph_module.graph.nodes)))
         return True
 
-    def _is_new(self, candidate: Candidate) -> bool:
+    def is_new(self, candidate: Candidate) -> bool:
+        """Whether nothing was asked about a candidate yet."""
         shapes = [tuple(arg.shape) if isinstance(arg, torch.Tensor) else repr(arg)[:99] for arg in candidate.args]
         key = f"{candidate.graph_module.graph}{shapes}"
         if key in self.seen:
@@ -72,7 +72,9 @@ class _Search:
         self.seen.add(key)
         return True
 
-    def _verdict(self, candidate: Candidate) -> Hashable:
+    def verdict(self, candidate: Candidate) -> Hashable:
+        """Ask whether and how a candidate fails."""
+        self.queries += 1
         with torch.random.fork_rng(devices=[]):
             try:
                 return self.fails(candidate.graph_module, cloned(candidate.args))
@@ -119,11 +121,11 @@ def minimize(
     if unknown:
         raise RequestError(f"no delta is called {unknown[0]!r}; there are {', '.join(DELTAS)}")
     start = _start(graph_module, args)
-    search = _Search(fails, True, start, max_queries=max_queries)
-    search.wanted = search._verdict(start)
+    search = _Search(fails, True, start, max_queries)
+    search.is_new(start)  # from now on it is not
+    search.wanted = search.verdict(start)
     if not search.wanted:
         raise RequestError("the graph does not fail: `fails` was false for the graph and the inputs that were given")
-    search.queries = 1
     while _one_round(search, [(name, DELTAS[name]) for name in deltas]):
         pass
     return Reduced(search.current.graph_module, search.current.args, search.queries, tuple(search.steps))

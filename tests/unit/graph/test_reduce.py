@@ -152,9 +152,55 @@ def test_only_the_named_deltas_are_tried() -> None:
     assert [name for name, _ in reduced.steps] == ["shapes"]
 
 
-def test_the_number_of_queries_is_bounded() -> None:
-    reduced = minimize(tanh_reaches_sub(100), [torch.ones(1)] * 2, _reaches(torch.tanh, torch.sub), max_queries=5)
-    assert reduced.queries <= 5
+def test_an_operation_that_changes_the_shape_is_bypassed_too() -> None:
+    model = fx.symbolic_trace(lambda x: torch.tanh(x.sum(1)))
+    reduced = minimize(model, [torch.ones(2, 3)], lambda module, _: "tanh" in _targets(module), deltas=["bypass"])
+    assert _targets(reduced.graph_module) == ["tanh"]
+
+
+def test_bypassing_operations_keeps_the_inputs() -> None:
+    model = fx.symbolic_trace(lambda x, unused: torch.tanh(x))
+    reduced = minimize(model, [torch.ones(2)] * 2, lambda *_: True, deltas=["bypass"])
+    assert _targets(reduced.graph_module) == []
+    assert len(reduced.graph_module.graph.find_nodes(op="placeholder")) == len(reduced.args) == 2
+
+
+@pytest.mark.parametrize("wanted", ["sin", "cos", "tan"])
+def test_of_several_outputs_the_one_that_matters_stays(wanted: str) -> None:
+    model = fx.symbolic_trace(lambda x: (torch.sin(x), torch.cos(x), torch.tan(x)))
+    reduced = minimize(model, [torch.ones(2)], lambda module, _: wanted in _targets(module), deltas=["outputs"])
+    assert _targets(reduced.graph_module) == [wanted]
+
+
+def test_one_input_takes_the_place_of_all_others_of_its_type() -> None:
+    model = fx.symbolic_trace(lambda x, y, z: (x, y, z))
+    fails = lambda module, args: len(module(*args)) == 3  # noqa: E731 - a predicate
+    reduced = minimize(model, [torch.ones(2)] * 3, fails, deltas=["inputs"])
+    assert len(reduced.graph_module.graph.find_nodes(op="placeholder")) == len(reduced.args) == 1
+
+
+def test_each_candidate_is_asked_about_once() -> None:
+    asked: list[tuple[str, str]] = []
+
+    def fails(graph_module, args) -> bool:
+        asked.append((str(graph_module.graph), str([arg.shape for arg in args])))
+        return "tanh" in _targets(graph_module)
+
+    reduced = minimize(tanh_reaches_sub(30), [torch.ones(2, 2)] * 2, fails)
+    assert reduced.queries == len(asked) == len(set(asked))
+
+
+def test_no_step_is_told_where_nothing_became_smaller() -> None:
+    model = fx.symbolic_trace(lambda x: x + 1)
+    reduced = minimize(model, [torch.ones(1)], lambda module, _: "add" in _targets(module))
+    assert reduced.steps == ()
+
+
+@pytest.mark.parametrize("bound", [1, 5])
+def test_the_number_of_queries_is_bounded(bound: int) -> None:
+    args = [torch.ones(1)] * 2
+    reduced = minimize(tanh_reaches_sub(100), args, _reaches(torch.tanh, torch.sub), max_queries=bound)
+    assert reduced.queries == bound
 
 
 def test_requests_that_cannot_be_meant() -> None:
