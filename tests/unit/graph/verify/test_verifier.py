@@ -15,7 +15,7 @@ from torchvision.models import densenet121, resnet18, swin_t
 from fxpasses.capture import capture_symbolic
 from fxpasses.errors import VerificationError
 from fxpasses.graph.lazy_graph_module import LazyGraphModule
-from fxpasses.graph.verify import problems, verify
+from fxpasses.graph.verify import describe, problems, verify
 
 
 class Block(nn.Module):
@@ -276,6 +276,16 @@ def function_that_cannot_be_called(nodes: Nodes) -> None:
     nodes["relu"].target = "relu"
 
 
+@malformed("target")
+def argument_that_is_no_name(nodes: Nodes) -> None:
+    nodes["x"].target = 3  # pyright: ignore[reportAttributeAccessIssue] - the mistake
+
+
+@malformed("target")
+def module_by_a_list(nodes: Nodes) -> None:
+    nodes["linear"].target = ["linear"]  # pyright: ignore[reportAttributeAccessIssue] - the mistake
+
+
 def block() -> tuple[fx.GraphModule, Nodes]:
     graph_module = fx.symbolic_trace(Block())
     return graph_module, Nodes((node.name, node) for node in graph_module.graph.nodes)
@@ -334,6 +344,27 @@ def test_prints_the_nodes_around_the_culprit() -> None:
     assert lines[0] == "The graph is malformed: 'relu' passes 'slope', which relu does not take."
     assert "--> relu = call_function[relu](mul, slope=0.1)" in lines
     assert lines[2:4] == ["    ...", "    linear = call_module[linear](x)"]
+
+
+@pytest.mark.parametrize(("count", "more"), [(1, []), (5, []), (7, ["And 2 more problems."])])
+def test_the_message_tells_the_first_five_problems_and_how_many_more_there_are(count: int, more: list[str]) -> None:
+    graph_module, nodes = block()
+    nodes["sum_1"].kwargs = {f"option_{index}": index for index in range(count)}
+    texts = [problem.text for problem in problems(graph_module)]
+    lines = describe(problems(graph_module)).splitlines()
+    assert len(texts) == count
+    first, *others = texts[:5]
+    told = [f"The graph is malformed: {first}", *(f"Also: {text}" for text in others), *more]
+    assert lines[: lines.index("")] == told
+
+
+def test_recorded_values_of_a_malformed_graph_are_not_compared() -> None:
+    graph_module, nodes = block()
+    ShapeProp(graph_module).propagate(torch.ones(2, 3), torch.ones(2, 1))
+    nodes["relu"].target = torch.isnan
+    assert [problem.kind for problem in problems(graph_module)] == ["stale"]
+    nodes["linear"].users.clear()
+    assert [problem.kind for problem in problems(graph_module)] == ["users"]
 
 
 class Calls(nn.Module):
