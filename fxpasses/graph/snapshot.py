@@ -54,7 +54,7 @@ class ModuleSnapshot:
         """Puts every attribute back; may be called any number of times."""
         for module, before in self.attributes:
             own = module.__dict__
-            if len(own) != len(before) or not all(map(is_, own.values(), before.values())) or list(own) != list(before):
+            if not all(map(is_, own.values(), before.values())) or list(own) != list(before):
                 _refill(own, before)
         for container, content in self.filled:
             _refill(container, content)

@@ -182,3 +182,24 @@ def test_a_modules_state_is_put_back() -> None:
     assert "extra" not in dict(model.named_buffers())
     assert model.training
     assert not hasattr(model, "custom")
+
+
+def test_an_attribute_that_was_renamed_has_its_name_back() -> None:
+    model = nn.ReLU()
+    model.custom = 3
+    snapshot = ModuleSnapshot.take(model)
+    model.other = model.__dict__.pop("custom")
+    snapshot.restore()
+    assert model.custom == 3
+    assert not hasattr(model, "other")
+
+
+def test_nothing_of_the_code_that_was_made_since_stays_on_the_class() -> None:
+    graph_module = capture_symbolic(Model().eval())
+    own_class = type(graph_module)
+    before = dict(vars(own_class))
+    snapshot = Snapshot.take(graph_module)
+    graph_module(torch.ones(4, 3))
+    assert dict(vars(own_class)) != before
+    snapshot.restore()
+    assert dict(vars(own_class)) == before
