@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import operator
+
 import pytest
+import torch
 from torch import fx
 
-from fxpasses.graph.change import GraphChange
+from fxpasses.graph.change import GraphChange, compare
+from fxpasses.graph.state import GraphState
 
 _NODES = tuple(fx.Graph().placeholder(f"n{index}") for index in range(6))
 _ONE = _NODES[:1]
@@ -33,3 +37,18 @@ def test_every_kind_of_difference_is_one_and_is_said(change: GraphChange, text: 
 def test_no_difference_is_false_and_says_so() -> None:
     assert not GraphChange()
     assert str(GraphChange()) == "nothing"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("op", "call_method"), ("name", "total"), ("target", operator.sub), ("args", ()), ("kwargs", {"other": 1}),
+        ("type", torch.Tensor),
+    ],
+)  # fmt: skip
+def test_a_field_that_was_set_is_told_by_its_name(field: str, value: object) -> None:
+    graph_module = fx.symbolic_trace(lambda x: x + 1)
+    add = next(node for node in graph_module.graph.nodes if node.name == "add")
+    before = GraphState.of(graph_module)
+    setattr(add, field, value)
+    assert compare(before, GraphState.of(graph_module)).edited == {add: (field,)}

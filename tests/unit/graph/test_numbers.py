@@ -9,20 +9,19 @@ import pytest
 import torch
 from torch import fx
 
-from fxpasses.graph import numbers
 from fxpasses.graph.numbers import makes_number
 
 _IMMUTABLE = (int, float, bool, tuple, torch.dtype, torch.device)
 
 
-@pytest.mark.parametrize("name", sorted(numbers._METHODS))
+@pytest.mark.parametrize("name", ["dim", "item", "ndimension", "nelement", "numel", "size", "storage_offset", "stride"])
 def test_a_method_of_a_tensor_that_makes_a_number_makes_one(name: str) -> None:
     node = fx.Graph().call_method(name, (fx.Graph().placeholder("x"),))
     assert isinstance(getattr(torch.ones(1), name)(), _IMMUTABLE)
     assert makes_number(node)
 
 
-@pytest.mark.parametrize("name", sorted(numbers._ATTRIBUTES))
+@pytest.mark.parametrize("name", ["device", "dtype", "is_cuda", "itemsize", "nbytes", "ndim", "shape"])
 def test_an_attribute_of_a_tensor_that_is_a_number_is_one(name: str) -> None:
     graph = fx.Graph()
     node = graph.call_function(getattr, (graph.placeholder("x"), name))

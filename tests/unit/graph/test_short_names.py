@@ -27,6 +27,16 @@ def test_a_function_is_called_what_it_is_called(function: Any, expected: str) ->
 
 
 @pytest.mark.parametrize(
+    "name",
+    ["add", "and_", "floordiv", "lshift", "matmul", "mod", "mul", "or_", "pow", "rshift", "sub", "truediv", "xor"],
+)
+def test_an_augmented_assignment_is_called_like_the_operator(name: str) -> None:
+    graph = fx.Graph()
+    functions = [getattr(operator, each) for each in (name, f"i{name.rstrip('_')}")]
+    assert [short_name(graph.call_function(function)) for function in functions] == [name, name]
+
+
+@pytest.mark.parametrize(
     ("method", "expected"), [("view", "view"), ("__getitem__", "getitem"), ("add_", "add_"), ("isNone", "is_none")]
 )
 def test_a_method_is_called_what_it_is_called(method: str, expected: str) -> None:

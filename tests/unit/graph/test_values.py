@@ -59,6 +59,7 @@ def test_what_is_not_there() -> None:
 def test_near_names() -> None:
     values = _values(examples.Stacked())
     assert values.near("blocks.0.frist")[0] == "blocks.0.first"
+    assert values.near("block.0.frist")[0] == "blocks.0.first"
     assert values.near("relu_1")[0].endswith("relu_1")
     assert values.near("something else entirely, far away") == []
 

@@ -1,0 +1,32 @@
+"""What nodes call, as short as tells two of them apart."""
+
+from __future__ import annotations
+
+import torch
+from torch import fx
+
+from fxpasses.graph.spelling import spell_calls
+
+
+def test_of_two_calls_of_the_same_only_what_they_pass_differently_is_spelled() -> None:
+    graph = fx.Graph()
+    x = graph.placeholder("x")
+    half, all_ = (graph.call_function(torch.dropout, (x, p, True)) for p in (0.5, 1.0))
+    assert spell_calls(half, all_) == ("dropout(…, 0.5)", "dropout(…, 1.0)")
+
+
+def test_of_calls_of_different_functions_everything_is_spelled() -> None:
+    graph = fx.Graph()
+    x = graph.placeholder("x")
+    nodes = [
+        graph.call_function(function, (x, p, True))
+        for function, p in ((torch.dropout, 0.5), (torch.feature_dropout, 1.0))
+    ]
+    assert spell_calls(*nodes) == ("dropout(%, 0.5, True)", "feature_dropout(%, 1.0, True)")
+
+
+def test_of_equal_calls_everything_is_spelled() -> None:
+    graph = fx.Graph()
+    x = graph.placeholder("x")
+    nodes = [graph.call_function(torch.dropout, (x, 0.5, True)) for _ in range(2)]
+    assert spell_calls(*nodes) == ("dropout(%, 0.5, True)",) * 2
