@@ -168,7 +168,7 @@ PRUNED: dict[str, Bug] = {
         "test_prune_laws.py::test_without_writes_what_remains_are_the_ancestors_and_the_inputs",
     ),
     "everything_is_kept": Bug(
-        PRUNE, "    for node in unneeded:\n        graph.erase_node(node)\n", "",
+        PRUNE, "while unneeded := _unneeded(", "while unneeded := [] and _unneeded(",
         "test_prune_laws.py::test_without_writes_what_remains_are_the_ancestors_and_the_inputs",
     ),
     "modules_are_left_over": Bug(
@@ -188,8 +188,12 @@ PRUNED: dict[str, Bug] = {
         LIVE, "                self.need(operand)\n", "                self._live.add(operand)\n",
         "test_prune_laws.py::test_nothing_that_a_value_is_computed_from_is_removed",
     ),
+    "what_was_removed_is_still_believed": Bug(
+        PRUNE, "        if not effects.joined:\n            break\n", "        break\n",
+        "test_effects_laws.py::test_asking_again_needs_the_same",
+    ),
     "nothing_is_counted": Bug(
-        PRUNE, "    return len(unneeded)\n", "    return len(unneeded) + 1\n",
+        PRUNE, "    return removed\n", "    return removed + 1\n",
         "test_prune_laws.py::test_pruning_again_removes_nothing",
     ),
     "another_value_is_returned": Bug(
