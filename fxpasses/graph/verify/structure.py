@@ -95,7 +95,7 @@ def _name_problems(columns: GraphColumns) -> Iterator[Problem]:
 
 
 def _placeholder_problems(columns: GraphColumns) -> Iterator[Problem]:
-    targets: set[object] = set()
+    targets: set[str] = set()
     last = None
     for node, op in zip(columns.nodes, columns.op, strict=True):
         if op != "placeholder":
@@ -104,6 +104,8 @@ def _placeholder_problems(columns: GraphColumns) -> Iterator[Problem]:
         if last is not None:
             text = f"The placeholder {node.name!r} comes after {last.name!r}; placeholders come first."
             yield Problem("placeholder", node, text)
+        if not isinstance(node.target, str):
+            continue  # told with what the other nodes call
         if node.target in targets:
             yield Problem("placeholder", node, f"Two placeholders are for the argument {node.target!r}.")
         targets.add(node.target)

@@ -282,6 +282,11 @@ def argument_that_is_no_name(nodes: Nodes) -> None:
 
 
 @malformed("target")
+def argument_that_is_a_list(nodes: Nodes) -> None:
+    nodes["x"].target = ["x"]  # pyright: ignore[reportAttributeAccessIssue] - the mistake
+
+
+@malformed("target")
 def module_by_a_list(nodes: Nodes) -> None:
     nodes["linear"].target = ["linear"]  # pyright: ignore[reportAttributeAccessIssue] - the mistake
 
