@@ -16,7 +16,7 @@ from planted.changes import Mutant
 from planted.collected import Collected
 from planted.forked import run_tests
 from planted.reached import Reached, known, remember
-from planted.users import users
+from planted.users import importers, users
 
 EXAMPLES = 12
 
@@ -79,6 +79,7 @@ class Trials:
     def _imported(self, mutant: Mutant, before: Trial) -> Trial:
         """Tries a change in a process that imports it, with the tests of all that may depend on it."""
         spans = [(mutant.module, mutant.place.lines), *users(mutant.module, mutant.tree.body[mutant.place.top])]
+        spans += importers(mutant.module)
         # A doctest is collected by loading the very file that it is in.
         tests = [test for test in self._in_order(mutant, spans) if self._reached.tests[test].startswith("tests/")]
         spent = itertools.accumulate(self._reached.seconds[test] for test in tests)

@@ -43,6 +43,18 @@ def users(module: str, statement: ast.stmt) -> list[tuple[str, tuple[int, int]]]
 
 
 @cache
+def importers(module: str) -> list[tuple[str, tuple[int, int]]]:
+    """All of the modules that import something from one: they may keep what it defines in tables of their own."""
+    found: list[tuple[str, tuple[int, int]]] = []
+    for file in sorted(ROOT.glob("fxpasses/**/*.py")):
+        text = file.read_text(encoding="utf-8")
+        if f"from {module} import" in text:
+            name = ".".join(file.relative_to(ROOT).with_suffix("").parts)
+            found.append((name, (1, text.count("\n") + 1)))
+    return found
+
+
+@cache
 def _uses() -> dict[str, list[Use]]:
     found: dict[str, list[Use]] = defaultdict(list)
     for file in sorted(ROOT.glob("fxpasses/**/*.py")):
