@@ -138,10 +138,15 @@ class Watch:
 
 def broken(watches: Sequence[Watch], examples: int) -> Iterator[Found]:
     """Shows models to several laws, and yields those that are broken."""
-    few = settings(patient(), max_examples=examples, database=None, derandomize=True)
-    over_cases = fxt.SharedRun(
-        fxst.cases(), settings=settings(few, phases=[Phase.generate, Phase.shrink], report_multiple_bugs=False)
+    chosen = settings(
+        patient(),
+        max_examples=examples,
+        database=None,
+        derandomize=True,
+        phases=[Phase.generate, Phase.shrink],
+        report_multiple_bugs=False,
     )
+    over_cases = fxt.SharedRun(fxst.cases(), settings=chosen)
     laws = [over_cases.add(watch.law()) for watch in watches]
     over_cases.select(laws)
     for law, watch in zip(laws, watches, strict=True):

@@ -50,8 +50,9 @@ class Effects:
         ambient: Nodes that change how later ones run, such as switching autograd off, or whose target was declared
             to have a side effect.
         exact: Whether this was observed in a run, not concluded.
-        joined: Whether values were taken to share memory because some node may put one into another. The order of nodes
-            does not count there: once that node is removed, others may turn out to write less than this says.
+        joined: Whether values were taken to share memory because some node may put one into another, or because one may
+            live in very many places. The order of nodes does not count there: once some are removed, others may turn
+            out to write less than this says.
 
     Example:
         >>> def model(x):
