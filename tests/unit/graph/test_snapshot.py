@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from support.mutations import node
 from torch import fx, nn
 
 from fxpasses.capture import capture_symbolic
@@ -24,10 +25,6 @@ class Model(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = self.block(x)
         return self.head(y + x) * y.sum()
-
-
-def node(graph_module: fx.GraphModule, name: str) -> fx.Node:
-    return next(each for each in graph_module.graph.nodes if each.name == name)
 
 
 def erases_everything(graph_module: fx.GraphModule) -> None:

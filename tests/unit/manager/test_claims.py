@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from support.mutations import node
 from torch import fx, nn
 
 from fxpasses.errors import FalseClaimError
@@ -19,10 +20,6 @@ class Model(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         torch.cos(x)
         return torch.relu(x) * self.weight + torch.tanh(x)
-
-
-def node(graph_module: fx.GraphModule, name: str) -> fx.Node:
-    return next(each for each in graph_module.graph.nodes if each.name == name)
 
 
 def adds(graph_module: fx.GraphModule) -> None:
