@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch import fx, nn
-from torch.export import ExportedProgram, _trace
+from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
 from fxpasses.capture.export.arguments import DynamicSizes, dynamic_sizes, example_arguments, free_sizes
@@ -112,6 +112,8 @@ def _print_nothing(*_: object, **__: object) -> None:
 
 def _exported(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], sizes: DynamicSizes) -> ExportedProgram:
     """Exports with as many of the modules' signatures, and with as many free sizes, as `torch.export` lets through."""
+    from torch.export import _trace  # imports all of torch._dynamo: only who exports is to wait for that
+
     tree = ModuleTree.of(model)
     paths = tuple(path for path in (*tree.paths.values(), *tree.aliases) if path)
     failures: list[Exception] = []

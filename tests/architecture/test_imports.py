@@ -25,8 +25,8 @@ def test_importing_the_package_imports_no_torch() -> None:
     assert subprocess.run([sys.executable, "-c", script], cwd=_ROOT, check=False).returncode == 0
 
 
-@pytest.mark.parametrize("part", ["testing", "hypothesis", "rich", "onnx"])
-def test_the_extractor_imports_nothing_optional(part: str) -> None:
+@pytest.mark.parametrize("part", ["testing", "hypothesis", "rich", "onnx", "torch._dynamo", "networkx"])
+def test_the_extractor_imports_nothing_optional_and_nothing_slow(part: str) -> None:
     script = (
         "import sys, fxpasses; fxpasses.create_feature_extractor; fxpasses.PassManager\n"
         f"sys.exit({part!r} in sys.modules or 'fxpasses.{part}' in sys.modules)"
