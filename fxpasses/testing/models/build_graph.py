@@ -28,6 +28,7 @@ from fxpasses.testing.models.program import (
     Program,
     Step,
 )
+from fxpasses.testing.models.recorded import recorded_keywords
 from fxpasses.testing.models.tensors import structure_of
 
 Scope = dict[str, Any]
@@ -165,7 +166,8 @@ class _Writer:
             return self.emit("call_function", builtins.getattr, (*args, call.target))
         if call.kind == "operator":
             return self.operator(call.target, args)
-        return self.emit("call_function", resolve(call.target), args, kwargs)
+        function = resolve(call.target)
+        return self.emit("call_function", function, args, recorded_keywords(function, args, kwargs))
 
     def operator(self, name: str, args: tuple[Any, ...]) -> Any:
         """Write an operator, or apply it to what a tracer holds as a plain collection."""
