@@ -39,7 +39,7 @@ NAMES: dict[str, Bug] = {
     ),
     "an_operation_takes_a_modules_name": Bug(
         NAME, "counter = _Counter(module_paths)", "counter = _Counter(())",
-        "test_naming_laws.py::test_the_calls_of_a_module_count_up_and_no_other_value_has_a_modules_name",
+        "test_name_laws.py::test_the_calls_of_a_module_count_up_and_no_other_value_has_a_modules_name",
     ),
     "a_counter_counts_the_whole_graph": Bug(
         NAME, 'name = f"{base}_{self._next[base]}"', 'name = f"{base}_{len(self.taken)}"',

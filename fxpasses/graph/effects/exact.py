@@ -133,10 +133,11 @@ class _Run(Interpreter):
 
     def run_node(self, n: fx.Node) -> Any:
         self._recorder.node = n
-        operands = [self.env[each] for each in n.all_input_nodes]
-        before = pytree.tree_flatten(operands)
+        operands = (self.env[each] for each in n.all_input_nodes)
+        containers = [value for value in operands if not isinstance(value, torch.Tensor)]
+        before = pytree.tree_flatten(containers)
         value = super().run_node(n)
-        if not _are_same(before, pytree.tree_flatten(operands)):
+        if not _are_same(before, pytree.tree_flatten(containers)):
             raise _CannotObserve(f"{n} changes which items a container has, and no operator tells of it")
         if n.target is operator.setitem and isinstance(n.args[0], fx.Node):
             # The code that torch generates gives the name of the node to the object that was written into.
@@ -228,7 +229,9 @@ class _Recorder(TorchDispatchMode):
 
 
 def _tensors_in(value: object) -> Iterable[torch.Tensor]:
-    return (part for part in pytree.tree_leaves(value) if isinstance(part, torch.Tensor))
+    for part in pytree.tree_iter(value):
+        if isinstance(part, torch.Tensor):
+            yield part
 
 
 def _are_same(before: _Flat, after: _Flat) -> bool:
