@@ -79,7 +79,7 @@ def run(
         interpret: Whether to interpret the graph instead of calling its generated code.
     """
     args, kwargs = cloned(tuple(args)), cloned(dict(kwargs))
-    with torch.random.fork_rng(devices=[]), _restored(graph_module), in_mode(graph_module, mode):
+    with torch.random.fork_rng(devices=[]), state_restored(graph_module), in_mode(graph_module, mode):
         torch.default_generator.manual_seed(seed)
         try:
             call = _interpreted(graph_module) if interpret else graph_module
@@ -117,7 +117,8 @@ def _state(module: nn.Module) -> dict[str, torch.Tensor]:
 
 
 @contextmanager
-def _restored(module: nn.Module) -> Generator[None]:
+def state_restored(module: nn.Module) -> Generator[None]:
+    """Puts the values of parameters and buffers back in the end."""
     before = _tensors(module)
     values = {name: tensor.detach().clone() for name, tensor in before.items()}
     try:

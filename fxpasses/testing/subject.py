@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 from torch import fx, nn
@@ -14,6 +14,7 @@ from fxpasses.errors import ArgumentTypeError
 from fxpasses.graph.bits import cloned
 from fxpasses.graph.empty_dicts import empty_dicts_copied
 from fxpasses.testing.case import Case
+from fxpasses.testing.outcome import Mode, Outcome, run
 
 Trace = Callable[[nn.Module], fx.GraphModule]
 
@@ -101,6 +102,14 @@ class Subject:
     def fresh(self) -> fx.GraphModule:
         """A copy to hand to a pass."""
         return deep_copy(self.before)
+
+    def outcome(self, mode: Mode, seed: int = 0) -> Outcome:
+        """What a run of `before` does; one run serves all laws."""
+        return self._outcomes(mode, seed)
+
+    @cached_property
+    def _outcomes(self) -> Callable[[Mode, int], Outcome]:
+        return cache(lambda mode, seed: run(self.before, *self.inputs(), mode=mode, seed=seed))
 
     def inputs(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Copies of the inputs to call a graph with."""

@@ -9,14 +9,14 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, ClassVar, NamedTuple, NoReturn
 
 from torch import fx
 
 from fxpasses.errors import ArgumentTypeError, LawViolation
 from fxpasses.testing.laws.watched import PassRaisedError, Watched
-from fxpasses.testing.outcome import Mode
+from fxpasses.testing.outcome import Mode, Outcome, run
 from fxpasses.testing.subject import Subject
 
 PassLike = Callable[[fx.GraphModule], Any]
@@ -121,6 +121,14 @@ class Trial:
     def watched(self) -> Watched:
         """A run on another copy, with what was there before it; nothing has been run on what it left."""
         return Watched.run(self.apply, self.subject.fresh())
+
+    def outcome(self, mode: Mode, seed: int = 0) -> Outcome:
+        """What a run of the result does; one run serves all laws."""
+        return self._outcomes(mode, seed)
+
+    @cached_property
+    def _outcomes(self) -> Callable[[Mode, int], Outcome]:
+        return cache(lambda mode, seed: run(self.result.graph_module, *self.subject.inputs(), mode=mode, seed=seed))
 
     def apply(self, graph_module: fx.GraphModule, pass_: PassLike | None = None) -> Transformed:
         """Run the pass, or another one, on a graph module.

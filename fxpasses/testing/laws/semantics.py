@@ -15,8 +15,7 @@ from fxpasses.errors import LawViolation, VerificationError
 from fxpasses.graph.verify import verify
 from fxpasses.testing.laws.fingerprint import first_line_that_differs, program_of
 from fxpasses.testing.laws.law import Law, Trial
-from fxpasses.testing.outcome import Mode, Outcome, run
-from fxpasses.testing.subject import deep_copy
+from fxpasses.testing.outcome import Mode, Outcome, run, state_restored
 
 BOTH: tuple[Mode, ...] = ("train", "eval")
 
@@ -86,10 +85,8 @@ class Equivalent(Law):
     def check(self, trial: Trial) -> None:
         """Raise `EquivalentViolation` unless the law holds."""
         before, after = trial.subject.before, trial.result.graph_module
-        args, kwargs = trial.subject.inputs()
         for mode in self.modes:
-            expected = run(before, args, kwargs, mode=mode, seed=self.seed)
-            actual = run(after, args, kwargs, mode=mode, seed=self.seed)
+            expected, actual = trial.subject.outcome(mode, self.seed), trial.outcome(mode, self.seed)
             found = actual.difference(expected, atol=self.atol, rtol=self.rtol)
             if found is not None:
                 trial.fail(f"in {mode} mode, {found}", mode)
@@ -111,7 +108,8 @@ class SurvivesCopying(Law):
 
     def check(self, trial: Trial) -> None:
         """Raise `SurvivesCopyingViolation` unless the law holds."""
-        after, known = _Original(trial.result.graph_module, trial), _Original(trial.subject.before, trial)
+        after = _Original(trial.result.graph_module, trial.outcome, trial)
+        known = _Original(trial.subject.before, trial.subject.outcome, trial)
         for way in self.aspects:
             faults = after.faults_of_a(way)
             # A copy is slow: of the graph before the pass one is made only where something is wrong with the result's.
@@ -125,43 +123,39 @@ class SurvivesCopying(Law):
 _WAYS: dict[str, Callable[[fx.GraphModule], fx.GraphModule]] = {
     "deep copy": copy.deepcopy,
     "pickle": lambda graph_module: pickle.loads(pickle.dumps(graph_module)),
-    "trace": lambda graph_module: fx.symbolic_trace(deep_copy(graph_module)),
+    "trace": lambda graph_module: _traced(graph_module),
 }
 
 
-class _Original:
-    """A graph module that copies are compared with."""
+def _traced(graph_module: fx.GraphModule) -> fx.GraphModule:
+    with state_restored(graph_module):  # a trace runs what involves no input, such as writes into buffers
+        return fx.symbolic_trace(graph_module)
 
-    def __init__(self, graph_module: fx.GraphModule, trial: Trial) -> None:
-        self._graph_module = graph_module
-        self._trial = trial
-        self._outcomes: dict[Mode, Outcome] = {}
+
+@dataclass(frozen=True)
+class _Original:
+    """A graph module that copies are compared with, and what its runs do."""
+
+    graph_module: fx.GraphModule
+    outcome: Callable[[Mode], Outcome]
+    trial: Trial
 
     def faults_of_a(self, way: str) -> dict[str, str]:
         """Copies the graph module; says in which respects the copy is another one."""
         try:
-            copied = _WAYS[way](self._graph_module)
+            copied = _WAYS[way](self.graph_module)
         except Exception as error:
             return {"failure": f"fails: {error!r}"}
         faults: dict[str, str] = {}
-        if copied.training != self._graph_module.training:
+        if copied.training != self.graph_module.training:
             faults["mode"] = "is in another mode"
         # A pickle of torch's own graph modules is a new trace, which keeps no name that a pass chose.
         program = partial(program_of, own_names=way != "pickle")
-        found = None if way == "trace" else first_line_that_differs(program(copied), program(self._graph_module))
+        found = None if way == "trace" else first_line_that_differs(program(copied), program(self.graph_module))
         if found is not None:
             faults["graph"] = f"has another graph: {found}"
         for mode in BOTH:
-            found = self._run(copied, mode).difference(self._outcome(mode))
+            found = run(copied, *self.trial.subject.inputs(), mode=mode).difference(self.outcome(mode))
             if found is not None:
                 faults[mode] = f"behaves differently in {mode} mode: {found}"
         return faults
-
-    def _outcome(self, mode: Mode) -> Outcome:
-        if mode not in self._outcomes:
-            self._outcomes[mode] = self._run(self._graph_module, mode)
-        return self._outcomes[mode]
-
-    def _run(self, graph_module: fx.GraphModule, mode: Mode) -> Outcome:
-        args, kwargs = self._trial.subject.inputs()
-        return run(graph_module, args, kwargs, mode=mode)
