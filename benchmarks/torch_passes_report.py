@@ -33,8 +33,7 @@ from fxpasses import testing as fxt
 from fxpasses.errors import LawViolation
 from fxpasses.graph.bits import cloned, first_difference
 from fxpasses.testing import strategies as fxst
-from fxpasses.testing.checks import check_trial, trial_of
-from fxpasses.testing.laws.law import Trial
+from fxpasses.testing.checks import Trials, check_trial
 from fxpasses.testing.shared_run import patient
 
 REPORT = Path(__file__).with_suffix(".md")
@@ -160,16 +159,11 @@ def broken(watches: Sequence[Watch], examples: int) -> Iterator[Found]:
 
 def examine(entry: Entry, examples: int) -> Iterator[Found]:
     """The laws that a pass breaks."""
-    latest: list[tuple[fxt.Case, Trial]] = []
-
-    def trial(case: fxt.Case) -> Trial:
-        if not latest or latest[-1][0] is not case:
-            latest[:] = [(case, trial_of(entry.pass_, case))]
-        return latest[-1][1]
+    trials = Trials(entry.pass_)
 
     def check(case: fxt.Case, law: fxt.Law) -> None:
         try:
-            check_trial(trial(case), [law])
+            check_trial(trials.of(case, law), [law])
         except fxt.TotalViolation:
             if law.name == "Total":
                 raise

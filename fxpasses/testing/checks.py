@@ -93,6 +93,28 @@ def trial_of(
     return Trial(pass_, Subject.of(subject, args, kwargs, trace=trace), Total())
 
 
+class Trials:
+    """What a pass made of the latest example, for each law to look at once.
+
+    Args:
+        pass_: The pass.
+    """
+
+    def __init__(self, pass_: PassLike) -> None:
+        self.pass_ = pass_
+        self._case: Case | None = None
+        self._trial: Trial | None = None
+        self._seen_by: set[Law] = set()
+
+    def of(self, case: Case, law: Law) -> Trial:
+        """The trial of the pass and the case; the one of before if another law has just looked at this case."""
+        # A law that comes again has another example, even if it is the same model.
+        if self._trial is None or case is not self._case or law in self._seen_by:
+            self._case, self._trial, self._seen_by = case, trial_of(self.pass_, case), set()
+        self._seen_by.add(law)
+        return self._trial
+
+
 def check_trial(trial: Trial, laws: Sequence[Law], allowed: tuple[type[Exception], ...] = ()) -> None:
     """Check laws on a pass and a model; see `check_pass`."""
     __tracebackhide__ = True

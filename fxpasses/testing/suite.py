@@ -9,9 +9,9 @@ from unittest import SkipTest
 
 from fxpasses.errors import ArgumentTypeError, MissingExtraError
 from fxpasses.testing.case import Case
-from fxpasses.testing.checks import check_trial, trial_of
+from fxpasses.testing.checks import Trials, check_trial
 from fxpasses.testing.laws.claims import laws_for
-from fxpasses.testing.laws.law import FIRED, NOTHING_CLAIMED, Law, PassLike, Trial, name_of
+from fxpasses.testing.laws.law import FIRED, NOTHING_CLAIMED, Law, PassLike, name_of
 
 if TYPE_CHECKING:
     from fxpasses.testing.shared_run import SharedRun
@@ -53,7 +53,7 @@ def pass_suite(
         ['test_well_formed', 'test_equivalent', 'test_preserves_input']
     """
     over_cases = _shared_run(strategy, settings)
-    trials = _Trials(pass_)
+    trials = Trials(pass_)
     tests = {
         f"test_{law.slug}": _test(trials, law, over_cases, allowed, (vacuous or {}).get(law.name, ()))
         for law in (laws_for(pass_) if laws is None else laws)
@@ -74,25 +74,8 @@ def _shared_run(strategy: Any, settings: Any) -> SharedRun:
     return SharedRun(strategies.cases() if strategy is None else strategy, settings=settings)
 
 
-class _Trials:
-    """What a pass made of the latest example, for each law to look at once."""
-
-    def __init__(self, pass_: PassLike) -> None:
-        self.pass_ = pass_
-        self._case: Case | None = None
-        self._trial: Trial | None = None
-        self._seen_by: set[Law] = set()
-
-    def of(self, case: Case, law: Law) -> Trial:
-        # A law that comes again has another example, even if it is the same model.
-        if self._trial is None or case is not self._case or law in self._seen_by:
-            self._case, self._trial, self._seen_by = case, trial_of(self.pass_, case), set()
-        self._seen_by.add(law)
-        return self._trial
-
-
 def _test(
-    trials: _Trials, law: Law, over_cases: SharedRun, allowed: tuple[type[Exception], ...], vacuous: Sequence[str]
+    trials: Trials, law: Law, over_cases: SharedRun, allowed: tuple[type[Exception], ...], vacuous: Sequence[str]
 ) -> Callable[[Any], None]:
     fired: Counter[str] = Counter()
 
