@@ -19,7 +19,6 @@ from fxpasses.graph.effects.schema import facts_of_name
 _DROPOUTS = frozenset(
     "dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout feature_dropout".split()
 )
-_REARRANGEMENTS = frozenset("pixel_shuffle pixel_unshuffle channel_shuffle native_channel_shuffle".split())
 _RANDOM = frozenset("gumbel_softmax fractional_max_pool2d fractional_max_pool3d".split())
 _RANDOM_WITH_DROPOUT = {
     "scaled_dot_product_attention": (4, "dropout_p"),
@@ -38,14 +37,12 @@ def behaviour_of_functional(name: str, function: Callable[..., Any], args: Args,
         >>> behaviour_of_functional("dropout", F.dropout, ("x", 0.5, False), {}).returns
         frozenset({0})
     """
-    first = frozenset([0]) if args else frozenset(list(kwargs)[:1])
+    first = key_at(args, kwargs, 0, next(iter(_parameters(function)), ""))
     inplace = _flag_of(function, "inplace", args, kwargs)
     if name in _DROPOUTS:
         return _dropout(function, args, kwargs, first, inplace)
     if inplace is not False:
         return Behaviour(writes=first, returns=first, kind="tensor", random=_draws(name, function, args, kwargs))
-    if name in _REARRANGEMENTS:
-        return Behaviour(returns=first, kind="tensor")
     behaviour = Behaviour(
         writes=_written(name, args, kwargs),
         kind=_kind(name, function, args, kwargs),

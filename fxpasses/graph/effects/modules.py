@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.modules.lazy import LazyModuleMixin
 
-from fxpasses.graph.effects.behaviour import FRESH, FRESH_TENSOR, STATE, Behaviour, opaque
+from fxpasses.graph.effects.behaviour import FRESH, FRESH_TENSOR, STATE, Behaviour, all_keys, opaque
 
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict, nn.DataParallel)
 _VIEWS = (nn.Identity, nn.Flatten, nn.Unflatten, nn.ChannelShuffle, nn.PixelShuffle, nn.PixelUnshuffle)
@@ -45,20 +45,20 @@ def behaviour_of_module(module: nn.Module, training: bool | None, args: Args, kw
         return None
     if isinstance(module, LazyModuleMixin):
         return opaque(args, kwargs)
-    first = frozenset([0]) if args else frozenset(list(kwargs)[:1])
+    only = all_keys(args, kwargs)  # modules that work in place, or return a view, take one argument
     if isinstance(module, _DropoutNd):
-        return _dropout(module, training, first)
+        return _dropout(module, training, only)
     if getattr(module, "inplace", False):
-        return Behaviour(writes=first, returns=first, kind="tensor", random=_draws(module, training))
+        return Behaviour(writes=only, returns=only, kind="tensor", random=_draws(module, training))
     if isinstance(module, _VIEWS):
-        return Behaviour(returns=first, kind="first" if isinstance(module, nn.Identity) else "tensor")
+        return Behaviour(returns=only, kind="first" if isinstance(module, nn.Identity) else "tensor")
     return _fresh(module, training)
 
 
-def _dropout(module: _DropoutNd, training: bool | None, first: frozenset[int | str]) -> Behaviour:
+def _dropout(module: _DropoutNd, training: bool | None, only: frozenset[int | str]) -> Behaviour:
     drops = training is not False and module.p > 0
-    writes = first if module.inplace and drops else frozenset[int | str]()
-    return Behaviour(writes=writes, returns=first, kind="tensor", random=drops)
+    writes = only if module.inplace and drops else frozenset[int | str]()
+    return Behaviour(writes=writes, returns=only, kind="tensor", random=drops)
 
 
 def _fresh(module: nn.Module, training: bool | None) -> Behaviour:

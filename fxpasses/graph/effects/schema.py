@@ -50,7 +50,7 @@ class SchemaFacts:
 
     def behaviour(self, args: Sequence[object], kwargs: Mapping[str, object]) -> Behaviour:
         """Says what the call of the operator with these arguments may do."""
-        if self.name == "nonzero" and (len(args) > 1 or "as_tuple" in kwargs):
+        if self.name == "nonzero" and "as_tuple" in kwargs:
             return FRESH  # the tuple is made in Python, and no overload tells of it
         if self.name in _RETURNS_ANY:
             # Of one tensor or of several, at will: a tensor, or a tuple of them.

@@ -94,8 +94,7 @@ class Memory:
 
     def write(self, value: Value) -> None:
         """Records a write into the memory that a value may reach."""
-        if value.kind != "none":
-            self.written |= value.regions
+        self.written |= value.regions
 
     def reach(self, regions: Iterable[Region]) -> set[Region]:
         """Returns the regions that can be reached from some."""
@@ -111,8 +110,7 @@ class Memory:
     @property
     def size(self) -> int:
         """How much is known; it only grows."""
-        known = len(self.written) + len(self.rebuilt) + len(self.assigned)
-        return known + sum(len(held) for held in self.holds.values())
+        return len(self.written) + len(self.rebuilt) + sum(len(held) for held in self.holds.values())
 
     @property
     def state_holds_arguments(self) -> bool:
@@ -172,7 +170,7 @@ def item_of(container: Value, constant: object = UNKNOWN) -> Value:
         return Value(container.regions, "any", constant)
     if not isinstance(constant, Unknown):
         known = value_of_constant(constant)
-        return known._replace(regions=known.regions | container.regions)
+        return known if known.kind == "none" else known._replace(regions=known.regions | container.regions)
     if container.kind == "tensors":
         return Value(container.regions, "tensor")
     return Value(container.regions, container.kind if container.kind in NO_CONTAINER else "any")

@@ -98,8 +98,8 @@ def _value_of_argument(argument: object, region: Region, kind_of: KindOf) -> Val
     fx.map_arg(cast("Any", argument), nodes.append)
     if nodes:
         return Value(frozenset([region]))
-    known = value_of_constant(tuple(argument) if isinstance(argument, tuple) else argument)
-    # A list of numbers is not shared with anything; a tensor or an object that was passed in is.
+    known = value_of_constant(argument)
+    # Numbers, and tuples of them, are not shared with anything; a list, a tensor or an object that was passed in is.
     if not known.is_constant:
         return Value(frozenset([region]))
     return known

@@ -279,6 +279,16 @@ class TestState:
         assert analyze_effects(graph_module).writes[_node(graph_module, "_0")]
         assert not analyze_effects(_traced(nn.Sequential(nn.Embedding(4, 2)))).writes
 
+    def test_a_module_reads_its_parameter_that_another_node_writes(self) -> None:
+        graph = fx.Graph()
+        x, weight = graph.placeholder("x"), graph.get_attr("0.weight")
+        written = graph.call_method("mul_", (weight, 2))
+        linear = graph.call_module("0", (x,))
+        graph.output(linear)
+        model = nn.Sequential(nn.Linear(2, 2, bias=False))
+        effects = analyze_effects(fx.GraphModule(model, graph))
+        assert effects.state_reads == {linear: effects.writes[written]}
+
     def test_an_argument_that_is_written_is_an_input(self) -> None:
         graph_module = _traced(lambda x: x.add_(1))
         effects = analyze_effects(graph_module)

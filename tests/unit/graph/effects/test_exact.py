@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import operator
+import warnings
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -182,3 +185,69 @@ def test_functional_forms_are_seen_through() -> None:
 
     graph_module, effects = _observed(Model(), torch.ones(2))
     assert effects.may_share_memory(_node(graph_module, "x"), _node(graph_module, "dropout"))
+
+
+def _with_input(target: Callable[..., Any], make: Callable[..., Any], **kwargs: Any) -> fx.GraphModule:
+    """A graph that calls `target` with a tensor of two elements that it makes itself, and with its input."""
+    graph = fx.Graph()
+    x = graph.placeholder("x")
+    graph.output(graph.call_function(target, (graph.call_function(make, (2,), kwargs), x)))
+    return fx.GraphModule(nn.Module(), graph)
+
+
+def test_what_was_observed_to_be_apart_is_not_joined() -> None:
+    graph = fx.Graph()
+    graph.output(graph.call_function(operator.iadd, (graph.placeholder("a"), graph.placeholder("b"))))
+    graph_module = fx.GraphModule(nn.Module(), graph)
+    assert analyze_effects(graph_module).joined
+    assert not analyze_effects(graph_module, example_inputs=(torch.ones(2), torch.ones(2))).joined
+
+
+def test_an_input_may_be_a_number() -> None:
+    class Model(nn.Module):
+        def forward(self, x: Tensor, columns: int) -> Tensor:
+            return x.view(-1, columns)
+
+    assert _observed(Model(), torch.ones(4), 2)[1].exact
+
+
+def test_a_leaf_may_read_a_plain_tensor_that_it_has() -> None:
+    class Shifts(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.by = torch.ones(2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x + self.by
+
+    assert analyze_effects(_with_leaves(Shifts()), example_inputs=(torch.ones(2),)).exact
+
+
+def test_a_tensor_that_the_graph_makes_may_be_written() -> None:
+    graph_module = _with_input(operator.iadd, torch.zeros)
+    effects = analyze_effects(graph_module, example_inputs=(torch.ones(2),))
+    assert effects.exact
+    assert effects.written_operands(_node(graph_module, "iadd")) == (_node(graph_module, "zeros"),)
+
+
+def test_a_graph_that_autograd_would_refuse_is_run_without_it() -> None:
+    graph_module = _with_input(operator.iadd, torch.zeros, requires_grad=True)
+    assert analyze_effects(graph_module, example_inputs=(torch.ones(2),)).exact
+
+
+def test_what_draws_on_a_device_that_it_names_leaves_the_generator_as_it_was() -> None:
+    graph_module = _with_input(torch.add, torch.rand, device="cpu")
+    generator = torch.get_rng_state()
+    assert analyze_effects(graph_module, example_inputs=(torch.ones(2),)).random
+    assert torch.equal(torch.get_rng_state(), generator)
+
+
+def test_what_warns_is_run_and_warns_nobody_while_later_warnings_are_seen() -> None:
+    class Warns(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            warnings.warn("seen by nobody", stacklevel=1)
+            return x + 1
+
+    assert analyze_effects(_with_leaves(Warns()), example_inputs=(torch.ones(2),)).exact
+    with pytest.raises(UserWarning, match="later"):  # a warning is an error here
+        warnings.warn("later", stacklevel=1)

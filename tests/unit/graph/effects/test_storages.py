@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from fxpasses.graph.effects.storages import NOWHERE, StorageTable
+import torch
+
+from fxpasses.graph.effects.storages import NOWHERE, StorageTable, storage_key
 
 
 def test_what_may_live_in_many_storages_makes_them_one() -> None:
@@ -26,3 +28,23 @@ def test_a_few_storages_are_told_apart() -> None:
 def test_nowhere_stays_nowhere() -> None:
     assert StorageTable().unify(NOWHERE) == NOWHERE
     assert StorageTable().union([]) == NOWHERE
+
+
+def test_one_storage_alone_is_not_made_one_with_another() -> None:
+    table = StorageTable()
+    storage = table.new()
+    assert table.unify(storage) == storage
+    assert not table.unified
+
+
+def test_a_tensor_that_nobody_else_keeps_has_its_storage_for_itself() -> None:
+    table = StorageTable()
+    assert len({table.of_tensor(torch.zeros(2)) for _ in range(100)}) == 100
+
+
+def test_a_table_has_a_storage_for_what_was_asked_for() -> None:
+    table, tensor = StorageTable(), torch.zeros(2)
+    key = storage_key(tensor)
+    assert not table.has(key)
+    table.of_tensor(tensor[:1])
+    assert table.has(key)

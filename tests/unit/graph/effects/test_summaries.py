@@ -121,11 +121,42 @@ class TestFunctions:
         def divides_and_asks_for_the_type(a: Tensor, n: int) -> Tensor:
             return a + 1 if isinstance(1 // n, int) else a.add_(1)
 
-        for function in (divides, divides_and_asks_for_the_type):
+        def divides_and_writes_for_the_type(a: Tensor, n: int) -> Tensor:
+            return a.add_(1) if isinstance(1 // n, int) else a + 1
+
+        for function in (divides, divides_and_asks_for_the_type, divides_and_writes_for_the_type):
             summaries = Summaries()
             for n in (2, 0, 1, 2, 0, 1):
                 node = _call(function, n)
                 assert summaries.behaviour(function, None, node, _KINDS) == _directly(function, node)
+
+    def test_a_call_with_another_kind_of_value_is_read_for_itself(self) -> None:
+        def doubles(a: Any) -> Any:
+            return a + a
+
+        summaries, node = Summaries(), _call(doubles)
+        returns = [summaries.behaviour(doubles, None, node, {_A: kind}).returns for kind in ("tensor", "any")]
+        assert returns == [frozenset(), frozenset([0])]
+
+    def test_a_tuple_of_numbers_tells_calls_apart(self) -> None:
+        def writes_if_told(a: Tensor, told: tuple[bool]) -> Tensor:
+            return a.add_(1) if told[0] else a + 1
+
+        summaries = Summaries()
+        for told in (True, False):
+            found = summaries.behaviour(writes_if_told, None, _call(writes_if_told, (told,)), _KINDS)
+            assert bool(found.writes) == told
+
+    @pytest.mark.parametrize("container", [[_A, 1], (_A, 1), {"a": _A}], ids=["list", "tuple", "dict"])
+    def test_calls_that_pass_containers_of_values_share_a_reading(self, read: list[object], container: Any) -> None:
+        def returns_the_second(a: Tensor, held: Any) -> Any:
+            return held
+
+        summaries = Summaries()
+        for _ in range(2):
+            node = _call(returns_the_second, container)
+            assert summaries.behaviour(returns_the_second, None, node, _KINDS).returns == {1}
+        assert read == [returns_the_second]
 
     def test_the_number_of_readings_that_are_looked_through_is_bounded(self, read: list[object]) -> None:
         def takes_the_number_itself(a: Tensor, n: int) -> Tensor:
@@ -154,6 +185,22 @@ class TestModules:
         writes = [bool(summaries.behaviour(each, None, _call(each), _KINDS).writes) for each in modules]
         assert writes == [False, False, True, True, False]
         assert len(read) == 2
+
+    def test_a_constant_that_is_asked_for_very_often_is_decided_on_once(self, read: list[object]) -> None:
+        class AsksOften(nn.Module):
+            rate: float
+
+            def forward(self, a: Tensor) -> Tensor:
+                for _ in range(100):
+                    a = functional.dropout(a, self.rate)
+                return a
+
+        summaries = Summaries()
+        for _ in range(2):
+            module = AsksOften()
+            module.rate = 0.5
+            assert summaries.behaviour(module, None, _call(module), _KINDS).random
+        assert len(read) == 1
 
     def test_a_module_that_takes_the_place_of_one_that_is_gone_is_read_for_itself(self) -> None:
         summaries = Summaries()

@@ -170,7 +170,7 @@ def test_dropout_draws_and_writes_in_training_and_gives_its_input_back_otherwise
     assert said.returns == {0}
 
 
-@pytest.mark.parametrize("name", sorted(functionals._REARRANGEMENTS))
+@pytest.mark.parametrize("name", ["pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "native_channel_shuffle"])
 def test_a_rearrangement_may_give_its_input_back(name: str) -> None:
     function = getattr(functional, name)
     seen = see(function, _f(1, 4, 4, 4), 2)

@@ -1,0 +1,72 @@
+"""What the values of a graph are taken to be."""
+
+from __future__ import annotations
+
+import copy
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, fx, nn
+
+from fxpasses.graph.effects import analyze_effects
+from fxpasses.graph.effects.behaviour import Kind
+
+Make = Callable[[fx.Graph, fx.Node], fx.Node]
+
+
+def _kind_of(make: Make, annotation: type | None = None) -> Kind:
+    graph = fx.Graph()
+    made = make(graph, graph.placeholder("x", type_expr=annotation))
+    graph.output(made)
+    return analyze_effects(fx.GraphModule(nn.Module(), graph)).kinds[made]
+
+
+def _size(graph: fx.Graph, x: fx.Node) -> fx.Node:
+    return graph.call_method("size", (x, 0))
+
+
+def _function(target: Callable[..., Any], *args: Any) -> Make:
+    return lambda graph, x: graph.call_function(target, (x, *args))
+
+
+def _used_as_tensor(graph: fx.Graph, x: fx.Node) -> fx.Node:
+    copied = graph.call_function(copy.deepcopy, (x,))
+    graph.call_method("relu", (copied,))
+    return copied
+
+
+_OF_ANYTHING: list[tuple[str, Make, Kind]] = [
+    ("a copy", _function(copy.deepcopy), "any"),
+    ("a copy that is used as a tensor", _used_as_tensor, "tensor"),
+    ("a number", _function(int), "none"),
+    ("a sum of what may be lists", lambda graph, x: graph.call_function(operator.add, (x, x)), "any"),
+    ("a sum with a number", _function(operator.add, 1), "numeric"),
+    ("an item of a list", lambda graph, x: graph.call_function(operator.getitem, ([x], 0)), "any"),
+    ("what may be a list, extended", lambda graph, x: graph.call_function(operator.iadd, (x, [x])), "any"),
+    ("a size, increased", lambda graph, x: graph.call_function(operator.iadd, (_size(graph, x), 1)), "none"),
+]
+_OF_A_TENSOR: list[tuple[str, Make, Kind]] = [
+    ("a size, increased", lambda graph, x: graph.call_function(operator.iadd, (_size(graph, x), x)), "tensor"),
+    ("a tensor, increased", _function(operator.iadd, 1), "tensor"),
+    ("places", _function(torch.nonzero), "tensor"),
+    (
+        "places in each dimension",
+        lambda graph, x: graph.call_function(torch.nonzero, (x,), {"as_tuple": True}),
+        "any",
+    ),
+    ("einsum", lambda graph, x: graph.call_function(torch.einsum, ("ij->ji", x)), "tensor"),
+    ("of one dimension at least", _function(torch.atleast_1d), "any"),
+]
+
+
+@pytest.mark.parametrize(("make", "kind"), [row[1:] for row in _OF_ANYTHING], ids=[row[0] for row in _OF_ANYTHING])
+def test_what_is_made_of_anything(make: Make, kind: Kind) -> None:
+    assert _kind_of(make) == kind
+
+
+@pytest.mark.parametrize(("make", "kind"), [row[1:] for row in _OF_A_TENSOR], ids=[row[0] for row in _OF_A_TENSOR])
+def test_what_is_made_of_a_tensor(make: Make, kind: Kind) -> None:
+    assert _kind_of(make, Tensor) == kind

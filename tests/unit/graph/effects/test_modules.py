@@ -1,0 +1,23 @@
+"""What is said of calls of modules of `torch.nn`."""
+
+from __future__ import annotations
+
+import pytest
+from torch import nn
+
+from fxpasses.graph.effects.behaviour import Behaviour, ResultKind
+from fxpasses.graph.effects.modules import behaviour_of_module
+
+_INPUT = frozenset(["input"])
+
+
+def test_the_input_of_a_module_may_be_passed_by_keyword() -> None:
+    kwargs = {"input": "x"}
+    in_place = Behaviour(writes=_INPUT, returns=_INPUT, kind="tensor")
+    assert behaviour_of_module(nn.ReLU(inplace=True), None, (), kwargs) == in_place
+    assert behaviour_of_module(nn.Dropout(), False, (), kwargs) == Behaviour(returns=_INPUT, kind="tensor")
+
+
+@pytest.mark.parametrize(("module", "kind"), [(nn.Identity(), "first"), (nn.Flatten(), "tensor")])
+def test_an_identity_returns_what_it_is_given_and_a_view_returns_a_tensor(module: nn.Module, kind: ResultKind) -> None:
+    assert behaviour_of_module(module, None, ("x",), {}) == Behaviour(returns=frozenset([0]), kind=kind)
