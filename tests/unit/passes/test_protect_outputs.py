@@ -262,7 +262,11 @@ class TestTheCopy:
             parts[0].relu_()
             return parts
 
-        for function in (tensors, lists):
+        def anything(x):
+            y = x + 1
+            return y, torch.relu_(y)
+
+        for function in (tensors, lists, anything):
             graph_module = fx.symbolic_trace(function)
             assert ProtectOutputs()(graph_module).copies == 1
             graph_module.recompile()

@@ -169,8 +169,7 @@ def item_of(container: Value, constant: object = UNKNOWN) -> Value:
     if isinstance(constant, tuple) and not is_plain_tuple(constant):
         return Value(container.regions, "any", constant)
     if not isinstance(constant, Unknown):
-        known = value_of_constant(constant)
-        return known if known.kind == "none" else known._replace(regions=known.regions | container.regions)
+        return value_of_constant(constant)
     if container.kind == "tensors":
         return Value(container.regions, "tensor")
     return Value(container.regions, container.kind if container.kind in NO_CONTAINER else "any")
