@@ -50,8 +50,8 @@ class SchemaFacts:
 
     def behaviour(self, args: Sequence[object], kwargs: Mapping[str, object]) -> Behaviour:
         """Says what the call of the operator with these arguments may do."""
-        if self.name == "nonzero" and "as_tuple" in kwargs:
-            return FRESH  # the tuple is made in Python, and no overload tells of it
+        if "as_tuple" in kwargs:
+            return FRESH  # of `nonzero` alone: the tuple is made in Python, and no overload tells of it
         if self.name in _RETURNS_ANY:
             # Of one tensor or of several, at will: a tensor, or a tuple of them.
             kind = "any" if self.name.startswith("atleast_") else self.kind

@@ -1,4 +1,4 @@
-"""What is said of calls of operators."""
+"""What is said of calls of operators, and of functions that go beyond one."""
 
 from __future__ import annotations
 
@@ -33,3 +33,8 @@ def test_an_operator_that_asserts_only_checks(operator: Any) -> None:
 
 def test_of_an_operator_on_texts_nothing_is_said() -> None:
     assert behaviour_of_function(_ATEN.splitlines, ("x",), {}) is None
+
+
+@pytest.mark.parametrize("as_tuple", [True, False])
+def test_the_places_of_what_is_not_zero_are_new_whatever_holds_them(as_tuple: bool) -> None:
+    assert behaviour_of_function(torch.nonzero, ("x",), {"as_tuple": as_tuple}) == Behaviour(kind="any")
