@@ -78,9 +78,9 @@ def _install(path: str, places: dict[str, _Place | None]) -> None:
     if name in source._modules:
         destination._modules[name] = source._modules[name]
     elif name in source._buffers:
-        persistent = name not in source._non_persistent_buffers_set
-        destination.register_buffer(name, source._buffers[name], persistent=persistent)
-    elif name in source._parameters and not hasattr(destination, name):
+        destination._buffers[name] = source._buffers[name]
+        destination._non_persistent_buffers_set.update({name} & source._non_persistent_buffers_set)
+    elif name in source._parameters:
         destination._parameters[name] = source._parameters[name]
     elif hasattr(source, name):
         setattr(destination, name, getattr(source, name))

@@ -36,7 +36,7 @@ class RecordedValues:
             return None
         looks: list[object] = [row.target, row.args, row.kwargs, recorded, *map(recorded_value, row.node._input_nodes)]
         checked = self._checked.get(row.node)
-        if checked is not None and len(checked) == len(looks) and all(map(is_, checked, looks)):
+        if checked is not None and all(map(is_, checked, looks)):  # the same arguments hold as many nodes
             return None
         difference = self._computed_difference(row, recorded)
         if difference is None:

@@ -68,8 +68,6 @@ def _remove_in_any_way(current: Current, accept: Accept, name: str) -> None:
     for index in range(len(node.all_input_nodes)):
         if accept(_without(current(), {name}, {}, choice=index)):
             return
-    if not node.users:
-        accept(_without(current(), {name}, {}))
 
 
 def _without(

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import cast
-
 from torch import fx, nn
 
 from fxpasses.graph.calls import ModuleCall, NodeRef, Opaque
@@ -42,10 +39,9 @@ def escaping(region: list[fx.Node]) -> list[fx.Node]:
 def _calls_from_stacks(graph: fx.Graph) -> tuple[ModuleCall, ...]:
     described: dict[str, tuple[Scope, object, str | None]] = {}
     for node in graph.nodes:
-        stack = cast("Mapping[str, tuple[str, object]]", node.meta.get("nn_module_stack") or {})
         parent: str | None = None
         for scope in scopes(node):
-            described.setdefault(scope.key, (scope, stack[scope.key][1], parent))
+            described.setdefault(scope.key, (scope, node.meta["nn_module_stack"][scope.key][1], parent))
             parent = scope.key
     found = regions(graph)
     return tuple(

@@ -37,7 +37,7 @@ def _table_problems(columns: GraphColumns) -> Iterator[Problem]:
     listed: set[fx.Node] = set()
     for (op, target), nodes in graph._find_nodes_lookup_table.table.items():
         fits = set(map(_op_of, nodes)) == {op} and (target is None or set(map(_target_of, nodes)) == {target})
-        listed.update(nodes if fits else [node for node in nodes if (node.op, node.target) == (op, target)])
+        listed.update(nodes if fits else [node for node in nodes if node.op == op and target in (None, node.target)])
     for node in columns.nodes:
         if node not in listed:
             yield Problem("table", node, f"{node.name!r} is not found by graph.find_nodes: it was entered by hand.")

@@ -30,6 +30,13 @@ def test_the_same_arguments_are_alike(args: tuple[Any, ...]) -> None:
     assert alike(args, tuple(args))
 
 
+@pytest.mark.parametrize("text", ["1000", "'two words'", "torch.device('cpu')", "[1000, (None, torch.float32)]"])
+def test_equal_arguments_that_are_not_the_same_object_are_alike(text: str) -> None:
+    one, other = (eval(text, {"torch": torch}) for _ in range(2))
+    assert one is not other
+    assert alike(("x", one), ("x", other))
+
+
 @pytest.mark.parametrize(
     ("args", "others"),
     [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+
 import torch
 from torch import Tensor, fx
 
@@ -39,3 +41,29 @@ def test_each_mode_has_effects_of_its_own() -> None:
     with shared_analyses():
         assert effects_of(graph_module, training=True).writes
         assert not effects_of(graph_module, training=False).writes
+
+
+def test_fewer_nodes_have_the_effects_that_they_had() -> None:
+    graph_module = _graph_module()
+    _, add, relu, output = graph_module.graph.nodes
+    with shared_analyses():
+        before = effects_of(graph_module)
+        output.args = (add,)
+        graph_module.graph.erase_node(relu)
+        assert effects_of(graph_module) is before
+
+
+def test_without_what_put_a_tensor_into_a_list_a_write_into_an_item_is_none_into_the_tensor() -> None:
+    graph = fx.Graph()
+    values, x = graph.placeholder("values"), graph.placeholder("x")
+    y = graph.call_method("clone", (x,))
+    put = graph.call_function(operator.setitem, (values, 0, y))
+    written = graph.call_method("add_", (graph.call_function(operator.getitem, (values, 0)), 1))
+    graph.output((y, written))
+    graph_module = fx.GraphModule(torch.nn.Module(), graph)
+    with shared_analyses():
+        before = effects_of(graph_module)
+        assert before.may_write(written, y)
+        assert effects_of(graph_module) is before
+        graph.erase_node(put)
+        assert not effects_of(graph_module).may_write(written, y)

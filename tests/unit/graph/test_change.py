@@ -6,9 +6,10 @@ import operator
 
 import pytest
 import torch
-from torch import fx
+from torch import fx, nn
 
 from fxpasses.graph.change import GraphChange, compare
+from fxpasses.graph.lazy_graph_module import with_own_graph
 from fxpasses.graph.state import GraphState
 
 _NODES = tuple(fx.Graph().placeholder(f"n{index}") for index in range(6))
@@ -52,3 +53,16 @@ def test_a_field_that_was_set_is_told_by_its_name(field: str, value: object) -> 
     before = GraphState.of(graph_module)
     setattr(add, field, value)
     assert compare(before, GraphState.of(graph_module)).edited == {add: (field,)}
+
+
+def test_a_graph_inside_that_is_gone_is_told_by_its_path() -> None:
+    graph_module = fx.symbolic_trace(lambda x: x + 1)
+    graph_module.add_module("inner", fx.symbolic_trace(lambda x: x + 1))
+    before = GraphState.of(graph_module)
+    del graph_module.inner
+    assert compare(before, GraphState.of(graph_module)) == GraphChange(modules=True, other=("graph of 'inner'",))
+
+
+def test_that_another_graph_module_is_another_module_is_no_difference() -> None:
+    graph_module = fx.symbolic_trace(nn.Sequential(nn.Linear(2, 2)))
+    assert not compare(GraphState.of(graph_module), GraphState.of(with_own_graph(graph_module)))

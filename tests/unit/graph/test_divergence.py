@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import operator
+
 import torch
 from torch import fx, nn
 
@@ -73,3 +75,18 @@ def test_long_values_are_shortened() -> None:
     assert len(shortened(torch.zeros(100), 50)) == 50
     assert shortened(12345, 5) == "12345"
     assert shortened(12345, 4) == "123…"
+
+
+def test_the_seed_alone_decides_what_is_drawn() -> None:
+    graph_module = _graph(torch.rand_like)
+    drawn = [values_at_birth(graph_module, [torch.zeros(4)], seed=seed)["step_0"] for seed in (7, 8)]
+    torch.rand(1)
+    assert torch.equal(values_at_birth(graph_module, [torch.zeros(4)], seed=7)["step_0"], drawn[0])
+    assert not torch.equal(*drawn)
+
+
+def test_the_first_node_of_all_may_raise() -> None:
+    graph = fx.Graph()
+    graph.output(graph.call_function(operator.truediv, (1, 0)))
+    (error,) = values_at_birth(fx.GraphModule({}, graph), []).values()
+    assert isinstance(error, ZeroDivisionError)

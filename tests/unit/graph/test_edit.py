@@ -102,3 +102,9 @@ def test_what_is_inserted_is_called_by_its_source_and_the_name_of_what_is_called
     assert insert_after(relu, "call_function", torch.abs, (relu,)).name == "relu_abs"
     assert insert_after(relu, "call_function", torch.abs, (x,), like=x).name == "x_abs"
     assert insert_after(relu, "call_function", functools.partial(torch.abs), (x,)).name == "relu_call"
+
+
+def test_what_is_inserted_gets_its_arguments(graph: fx.Graph) -> None:
+    relu = relu_of(graph)
+    new = insert_after(relu, "call_function", torch.sum, (relu, 0), {"keepdim": True})
+    assert (new.args, new.kwargs) == ((relu, 0), {"keepdim": True})

@@ -12,7 +12,7 @@ from support.oracle import assert_bit_equal
 from torch import fx, nn
 
 from fxpasses.capture import capture_symbolic
-from fxpasses.graph.held_containers import held_containers
+from fxpasses.graph.held_containers import held_containers, hold_containers
 from fxpasses.graph.lazy_graph_module import LazyGraphModule
 
 
@@ -125,3 +125,31 @@ def test_scripted_compiled_copied_and_retraced_it_computes_the_same() -> None:
         fx.Transformer(captured).transform(),
     ):
         assert_bit_equal(other(x), model(x))
+
+
+def _two_calls() -> list[fx.Node]:
+    graph = fx.Graph()
+    x = graph.placeholder("x")
+    graph.create_node("call_function", torch.seed, name="outer_block")
+    for name in ("act", "norm"):
+        graph.create_node("call_module", f"outer.block.{name}", (x,), name=name)
+    return list(graph.nodes)
+
+
+def test_code_that_a_comment_quotes_stays_as_it_is() -> None:
+    body = [
+        "# COUNTER: 2\n", "act = self.outer.block.act(x)\n", "# again = self.outer.block.act(x)\n",
+        "# COUNTER: 3\n", "norm = self.outer.block.norm(x)\n",
+    ]  # fmt: skip
+    assert hold_containers(body, _two_calls()) == [
+        "# COUNTER: 2\n", "outer_block = self.outer.block\n", "act = outer_block.act(x)\n",
+        "# again = self.outer.block.act(x)\n", "# COUNTER: 3\n", "norm = outer_block.norm(x)\n",
+    ]  # fmt: skip
+
+
+def test_the_name_of_a_value_that_nothing_uses_is_not_taken() -> None:
+    body = [
+        "# COUNTER: 1\n", "outer_block = torch.seed()\n", "# COUNTER: 2\n", "act = self.outer.block.act(x)\n",
+        "# COUNTER: 3\n", "norm = self.outer.block.norm(x)\n",
+    ]  # fmt: skip
+    assert "outer_block_ = self.outer.block\n" in hold_containers(body, _two_calls())

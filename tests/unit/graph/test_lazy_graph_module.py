@@ -134,3 +134,17 @@ def test_torch_forgets_the_code_of_a_graph_module_that_is_gone() -> None:
 
 def _wrapped(value: torch.Tensor) -> torch.Tensor:
     return value
+
+
+@pytest.mark.parametrize("copied", [lambda module: module, copy.copy, copy.deepcopy])
+def test_the_code_of_a_module_whose_class_a_host_derived_is_its_own(copied) -> None:
+    captured, x = _captured().eval(), torch.ones(2, 3)
+    expected = captured(x)
+    own_class = type(captured)
+    captured.recompile()
+    captured.__class__ = type("Sharded", (own_class,), {})
+    other = copied(captured)
+    assert_bit_equal(other(x), expected)
+    assert other.is_compiled
+    assert type(captured).__name__ == "Sharded"
+    assert "forward" not in vars(type(captured))

@@ -20,3 +20,18 @@ def test_changes_far_apart_are_told_in_the_order_of_the_graph() -> None:
     lines = changed_lines(before, GraphColumns.of(graph))
     assert [line for line in lines if line[0] == "+"] == [f"+ {node.name} = call_function[abs](0)" for node in changed]
     assert lines.count("@@") == 6
+
+
+def _lines_with_changed(place: int, count: int) -> list[str]:
+    graph = fx.Graph()
+    nodes = [graph.placeholder(f"x{index}") for index in range(count)]
+    before = GraphColumns.of(graph)
+    nodes[place].target = "other"
+    return changed_lines(before, GraphColumns.of(graph))
+
+
+def test_a_single_line_that_is_left_out_is_marked_as_well() -> None:
+    changed = ["- x3 = placeholder[x3]()", "+ x3 = placeholder[other]()"]
+    near = [f"  x{index} = placeholder[x{index}]()" for index in (1, 2, 4, 5)]
+    assert _lines_with_changed(3, 7) == ["@@", *near[:2], *changed, *near[2:], "@@"]
+    assert _lines_with_changed(3, 6) == ["@@", *near[:2], *changed, *near[2:]]

@@ -83,6 +83,11 @@ def deletes_and_appends(model: nn.Module) -> None:
     last.append(nn.Dropout())
 
 
+def deletes_nothing_and_appends(model: nn.Module) -> None:
+    del model[2][:0]
+    model[2].append(nn.Dropout())
+
+
 def adds_below_a_leaf(model: nn.Module) -> None:
     parametrize.register_parametrization(model[1], "weight", Doubled())
 
@@ -96,6 +101,7 @@ CHANGES = [
     replaces_behind_the_back,
     deletes,
     deletes_and_appends,
+    deletes_nothing_and_appends,
     adds_below_a_leaf,
     adds_at_the_top,
 ]
@@ -115,3 +121,24 @@ def test_a_cycle_ends() -> None:
     model[0].add_module("outer", model)
     ModeFlags(model).set(False)
     assert flags_of(model) == [False] * len(flags_of(model))
+
+
+def test_a_place_without_a_module_has_no_flag() -> None:
+    model = nn.Sequential(nn.Sequential(nn.Dropout()))
+    model[0].register_module("missing", None)
+    ModeFlags(model).set(False)
+    assert flags_of(model) == [False, False]
+
+
+class Counting(nn.Module):
+    calls = 0
+
+    def train(self, mode: bool = True) -> Counting:
+        self.calls += 1
+        return super().train(mode)
+
+
+def test_a_module_in_two_places_gets_the_call_once() -> None:
+    shared = Counting()
+    ModeFlags(nn.Sequential(shared, nn.Sequential(shared))).set(False)
+    assert shared.calls == 1

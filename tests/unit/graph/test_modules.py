@@ -112,3 +112,22 @@ def test_containers_that_lose_nothing_stay_and_others_are_replaced_not_emptied()
     assert list(graph_module.part._modules) == ["0"]
     assert graph_module.part.training is part.training
     assert list(part._modules) == ["0", "1"]
+
+
+@pytest.mark.parametrize("name", ["code", "graph", "meta", "is_compiled"])
+@pytest.mark.parametrize("persistent", [None, True, False])
+def test_a_parameter_or_buffer_may_be_called_what_a_graph_module_calls_its_own(
+    name: str, persistent: bool | None
+) -> None:
+    model = nn.Module()
+    if persistent is None:
+        model.register_parameter(name, nn.Parameter(torch.ones(2)))
+    else:
+        model.register_buffer(name, torch.ones(2), persistent=persistent)
+    graph = fx.Graph()
+    read = graph.get_attr(name)
+    graph.output(read)
+    graph_module = LazyGraphModule(model, graph)
+    assert read.target == f"{name}_"
+    assert graph_module() is getattr(model, name)
+    assert list(graph_module.state_dict()) == ([] if persistent is False else [f"{name}_"])

@@ -5,8 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import fx
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext
 
-from fxpasses.graph.observe import observe
+from fxpasses.errors import RequestError
+from fxpasses.graph.observe import example_inputs, observe
 
 
 def test_what_an_operation_raises_is_raised_as_it_is() -> None:
@@ -14,3 +17,27 @@ def test_what_an_operation_raises_is_raised_as_it_is() -> None:
     graph.output(graph.call_method("__getitem__", (graph.placeholder("values"), "missing")))
     with pytest.raises(KeyError, match=r"^'missing'$"):
         observe(fx.GraphModule({}, graph), [{"present": torch.ones(1)}])
+
+
+def test_an_argument_that_is_not_given_has_its_default() -> None:
+    graph_module = fx.symbolic_trace(lambda x, scale=2.0: x * scale)
+    assert observe(graph_module, [torch.ones(1)]).output.item() == 2.0
+    assert observe(graph_module, [torch.ones(1)], {"scale": 3.0}).output.item() == 3.0
+
+
+def test_inputs_are_made_as_far_as_values_are_recorded_and_defaults_serve_for_the_rest() -> None:
+    graph_module = fx.symbolic_trace(lambda x, y=1.0, z=2.0: x * y + z)
+    x, y, *_ = graph_module.graph.nodes
+    x.meta["val"], y.meta["val"] = torch.empty(2, 3), torch.empty(3, dtype=torch.int64)
+    assert [(value.dtype, tuple(value.shape)) for value in example_inputs(graph_module)] == [
+        (torch.float32, (2, 3)), (torch.int64, (3,)),
+    ]  # fmt: skip
+
+
+def test_no_input_is_made_of_a_size_that_is_no_number() -> None:
+    graph_module = fx.symbolic_trace(lambda x: x + 1)
+    mode = FakeTensorMode(shape_env=ShapeEnv())
+    sizes = StatelessSymbolicContext([DimDynamic.DYNAMIC])
+    next(iter(graph_module.graph.nodes)).meta["val"] = mode.from_tensor(torch.ones(5), symbolic_context=sizes)
+    with pytest.raises(RequestError, match="'x' has no recorded shape"):
+        example_inputs(graph_module)

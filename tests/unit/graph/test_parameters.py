@@ -65,3 +65,10 @@ def test_what_the_stubs_of_methods_name_is_in_the_parameters() -> None:
     assert len(missing) > 400
     # The stub calls it `mode`; the method itself does not.
     assert {name: names for name, names in missing.items() if names} == {"requires_grad_": {"mode"}}
+
+
+def test_an_operator_with_all_of_its_overloads_takes_what_any_of_them_takes() -> None:
+    taken = parameters_of_function(torch.ops.aten.sum)
+    assert taken is not None
+    assert taken.fewest == 1
+    assert {"dim", "keepdim", "dtype", "out"} <= (taken.keywords or frozenset())

@@ -209,3 +209,26 @@ def test_requests_that_cannot_be_meant() -> None:
         minimize(model, [torch.ones(1)], lambda *_: True, deltas=["bypas"])
     with pytest.raises(RequestError, match="does not fail"):
         minimize(model, [torch.ones(1)], lambda *_: False)
+
+
+def test_what_used_an_operation_may_use_any_of_its_inputs_instead() -> None:
+    model = fx.symbolic_trace(lambda x: x - torch.tanh(x))
+    reduced = minimize(model, [torch.ones(2)], lambda module, _: "tanh" in _targets(module), deltas=["bypass"])
+    assert _targets(reduced.graph_module) == ["tanh"]
+
+
+def test_the_first_operations_may_go_together_where_none_may_go_alone() -> None:
+    model = fx.symbolic_trace(lambda x: torch.neg(torch.tanh(torch.cos(torch.sin(x)))))
+
+    def fails(graph_module, args) -> bool:
+        targets = _targets(graph_module)
+        return {"tanh", "neg"} <= set(targets) and ("sin" in targets) == ("cos" in targets)
+
+    reduced = minimize(model, [torch.ones(2)], fails, deltas=["bypass"])
+    assert _targets(reduced.graph_module) == ["tanh", "neg"]
+
+
+def test_a_large_input_is_not_taken_for_a_small_one_that_prints_alike() -> None:
+    model = fx.symbolic_trace(lambda x: x + 1)
+    reduced = minimize(model, [torch.zeros(100, 100)], lambda _, args: len(args[0]) >= 50, deltas=["shapes"])
+    assert [tuple(arg.shape) for arg in reduced.args] == [(50, 50)]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import fx, nn
 
 from fxpasses.graph.calls import NodeRef
+from fxpasses.graph.edit import insert_after
 from fxpasses.graph.regions import escaping, module_calls, regions
 
 
@@ -25,3 +27,36 @@ def test_a_parameter_that_a_later_module_shares_does_not_leave_the_first() -> No
     assert [node.op for node in region] == ["get_attr", "call_function"]
     assert escaping(region) == region[1:]
     assert [call.output for call in module_calls(graph_module)] == [NodeRef("mul"), NodeRef("mul_1")]
+
+
+class HasRelu(nn.Module):
+    """Calls a method by the name that the module itself has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.relu = MakesRelu()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.relu(x)
+
+
+class MakesRelu(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.relu()
+
+
+@pytest.mark.parametrize(
+    ("model", "paths"),
+    [(nn.Sequential(nn.ReLU()), []), (nn.Sequential(nn.Sequential(nn.ReLU())), ["0"]), (HasRelu(), ["relu"])],
+    ids=["a leaf", "around a leaf", "a method"],
+)
+def test_all_calls_but_those_of_leaves_are_found(model: nn.Module, paths: list[str]) -> None:
+    assert [call.path for call in module_calls(fx.symbolic_trace(model))] == paths
+
+
+def test_what_is_inserted_behind_a_leaf_with_its_meta_belongs_to_the_call() -> None:
+    graph_module = fx.symbolic_trace(nn.Sequential(nn.ReLU(), nn.Tanh()))
+    _, relu, tanh, _ = graph_module.graph.nodes
+    tanh.args = (insert_after(relu, "call_method", "clone", (relu,)),)
+    (call,) = module_calls(graph_module)
+    assert (call.path, call.output) == ("0", NodeRef("_0_clone"))

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import fx
 
-from fxpasses.graph.serialize import FlatGraph
+from fxpasses.graph.serialize import FlatGraph, copy_graph
 
 
 def _pickled(graph: fx.Graph) -> fx.Graph:
@@ -39,3 +39,9 @@ def test_an_operator_is_the_same_again(operator: Any) -> None:
     graph = fx.Graph()
     graph.output(graph.call_function(operator, (graph.placeholder("x"),)))
     assert list(_pickled(graph).nodes)[1].target is operator
+
+
+def test_the_code_of_a_copy_says_what_was_traced() -> None:
+    graph_module = fx.symbolic_trace(lambda x: torch.relu(x))
+    copied = fx.GraphModule(graph_module, copy_graph(graph_module.graph))
+    assert "test_serialize.py" in copied.forward.__code__.co_filename

@@ -45,10 +45,16 @@ def test_a_method_is_called_what_it_is_called(method: str, expected: str) -> Non
 
 
 @pytest.mark.parametrize(
-    ("target", "expected"), [("x", "x"), ("*args", "args"), ("**kwargs", "kwargs"), ("x_1", "x_1")]
+    ("target", "expected"),
+    [("x", "x"), ("*args", "args"), ("**kwargs", "kwargs"), ("x_1", "x_1"), ("_x", "_x"), ("*_", "_")],
 )
 def test_an_argument_keeps_its_name(target: str, expected: str) -> None:
     assert short_name(fx.Graph().placeholder(target)) == expected
+
+
+@pytest.mark.parametrize("op", ["call_module", "get_attr"])
+def test_a_module_or_parameter_is_called_by_its_whole_path_as_it_is_written(op: str) -> None:
+    assert short_name(fx.Graph().create_node(op, "layer1.0.convB")) == "layer1_0_convB"
 
 
 def test_a_short_name_is_what_torch_would_call_the_only_node() -> None:

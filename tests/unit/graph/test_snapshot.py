@@ -200,3 +200,13 @@ def test_nothing_of_the_code_that_was_made_since_stays_on_the_class() -> None:
     assert dict(vars(own_class)) != before
     snapshot.restore()
     assert dict(vars(own_class)) == before
+
+
+def test_what_the_meta_of_a_graph_module_holds_is_put_back_as_deep_as_it_goes() -> None:
+    graph_module = fx.symbolic_trace(Model())
+    graph_module.meta["mine"] = {"numbers": [1, {2}]}
+    snapshot = Snapshot.take(graph_module)
+    graph_module.meta["mine"]["numbers"][1].add(3)
+    graph_module.meta["mine"]["numbers"].append(4)
+    snapshot.restore()
+    assert graph_module.meta["mine"] == {"numbers": [1, {2}]}

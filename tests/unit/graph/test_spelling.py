@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import fx
 
-from fxpasses.graph.spelling import spell_calls
+from fxpasses.graph.spelling import lines_of, spell, spell_calls
+from fxpasses.graph.state import GraphColumns
 
 
 def test_of_two_calls_of_the_same_only_what_they_pass_differently_is_spelled() -> None:
@@ -30,3 +31,19 @@ def test_of_equal_calls_everything_is_spelled() -> None:
     x = graph.placeholder("x")
     nodes = [graph.call_function(torch.dropout, (x, 0.5, True)) for _ in range(2)]
     assert spell_calls(*nodes) == ("dropout(%, 0.5, True)",) * 2
+
+
+def test_a_long_argument_is_cut() -> None:
+    graph = fx.Graph()
+    just, longer = (graph.create_node("call_function", print, ("x" * length,), name="call") for length in (58, 59))
+    assert spell(just) == f"call = call_function[print]('{'x' * 58}')"
+    assert spell(longer) == f"call_1 = call_function[print]('{'x' * 56}...)"
+
+
+def test_nodes_are_called_what_they_were_called_when_they_were_recorded() -> None:
+    graph = fx.Graph()
+    x = graph.placeholder("x")
+    graph.call_function(torch.cat, ([x, x], 1), {"out": x})
+    columns = GraphColumns.of(graph)
+    x.name = "renamed"
+    assert lines_of(columns) == ["x = placeholder[x]()", "cat = call_function[cat]([x, x], 1, out=x)"]

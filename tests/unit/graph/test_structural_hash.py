@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
+import operator
+from collections.abc import Callable
 from typing import Any
 
+import pytest
 import torch
 from torch import fx, nn
 
@@ -48,3 +52,34 @@ def test_the_name_of_a_graph_inside_counts_though_nothing_calls_it() -> None:
     first.add_module("a", _sum_of(dim=0))
     second.add_module("b", _sum_of(dim=0))
     assert structural_hash(first) != structural_hash(second)
+
+
+def _call_of(function: Callable[..., Any]) -> fx.GraphModule:
+    graph = fx.Graph()
+    graph.output(graph.call_function(function, (graph.placeholder("x"), 2)))
+    return fx.GraphModule(nn.Module(), graph)
+
+
+def _defined_anew() -> Callable[..., Any]:
+    def scaled(x: torch.Tensor, factor: int) -> torch.Tensor:
+        return x * factor
+
+    return scaled
+
+
+def test_a_function_counts_by_its_name_which_is_the_same_in_another_process() -> None:
+    first, second = _defined_anew(), _defined_anew()
+    assert first is not second
+    assert structural_hash(_call_of(first)) == structural_hash(_call_of(second))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (math.pow, operator.pow), (torch.ops.aten.add.Tensor, torch.ops.aten.add.Scalar),
+        (torch.ops.higher_order.cond, torch.ops.higher_order.while_loop),
+    ],
+    ids=["functions of one name", "overloads", "without a name"],
+)  # fmt: skip
+def test_different_functions_are_different(one: Callable[..., Any], other: Callable[..., Any]) -> None:
+    assert structural_hash(_call_of(one)) != structural_hash(_call_of(other))

@@ -87,3 +87,9 @@ def test_the_moment_of_a_module_is_its_return() -> None:
     assert moment is not None
     assert (_name(values.value("0")), _name(moment)) == ("0.relu", "0.add_")
     assert values.moment("0.relu") is None
+
+
+def test_what_is_no_text_is_no_name() -> None:
+    values = _values(examples.Stacked())
+    assert None not in values
+    assert ["blocks"] not in values
