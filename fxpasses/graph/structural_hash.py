@@ -60,7 +60,7 @@ def _spell_target(target: object) -> str:
     if isinstance(target, str):
         return target
     module, name = getattr(target, "__module__", ""), getattr(target, "__qualname__", None)
-    return f"{module}.{name}" if name is not None and not isinstance(target, torch._ops.OpOverload) else str(target)
+    return f"{module}.{name}" if name is not None else str(target)
 
 
 def _spell(value: object, places: Mapping[fx.Node, str]) -> str:
