@@ -111,26 +111,27 @@ class Execution:
             if reason is not None:
                 return PassResult(graph_module, False), Report(step.name, position, skipped=reason)
         try:
-            self._run(step, graph_module)
+            result = self._run(step, graph_module)
         except Exception as error:
             self._fail(step, error)
-        result = step.result or PassResult(graph_module, False)
         return result, Report.of_step(
             step.name, position, step.seconds, step.claimed, step.change, changed=step.changed
         )
 
-    def _run(self, step: Step, graph_module: fx.GraphModule) -> None:
+    def _run(self, step: Step, graph_module: fx.GraphModule) -> PassResult:
         self._require_needs(step, graph_module)
         self._tell(lambda instrument: instrument.before_pass(step))
         started = time.perf_counter()
         outcome = step.pass_(graph_module)
         step.seconds = time.perf_counter() - started
-        step.result, step.claimed = as_result(outcome, step.pass_, graph_module)
-        if step.graph_module is not graph_module or not self.state.still_holds():
-            step.after = self.state = GraphState.of(step.graph_module)
+        result, step.claimed = as_result(outcome, step.pass_, graph_module)
+        step.result = result
+        if result.graph_module is not graph_module or not self.state.still_holds():
+            step.after = self.state = GraphState.of(result.graph_module)
         check_claims(step, graph_module)
         self.known = facts_after(step.pass_, self.known, changed=step.changed)
         self._tell(lambda instrument: instrument.after_pass(step))
+        return result
 
     def _tell(self, message: Callable[[Instrument], None]) -> None:
         for instrument in self.instruments:

@@ -45,16 +45,18 @@ def check_needs(passes: Iterable[Placed], graph_module: fx.GraphModule) -> set[F
         The facts that were tested on `graph_module` and hold.
     """
     done: list[Placed] = []
-    tested: dict[Fact, bool] = {}
+    holding: set[Fact] = set()
     for placed in passes:
         for fact in needs_of(placed.pass_):
             lost_by = _last_word(fact, done)
             if isinstance(lost_by, Placed):
                 raise unmet(placed, fact, f", and {_at(lost_by)} does not preserve it")
-            if lost_by is None and not tested.setdefault(fact, fact.holds(graph_module)):
-                raise unmet(placed, fact, ", which does not hold, and nothing before it provides it")
+            if lost_by is None and fact not in holding:
+                if not fact.holds(graph_module):
+                    raise unmet(placed, fact, ", which does not hold, and nothing before it provides it")
+                holding.add(fact)
         done.append(placed)
-    return {fact for fact, holds in tested.items() if holds}
+    return holding
 
 
 def _last_word(fact: Fact, done: list[Placed]) -> Placed | str | None:

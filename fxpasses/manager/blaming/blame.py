@@ -13,6 +13,7 @@ from torch import fx
 from fxpasses.errors import ContractError, PassError, RequestError
 from fxpasses.graph.observe import Observed
 from fxpasses.graph.reduce import minimize
+from fxpasses.graph.verify import problems
 from fxpasses.manager.blaming.copies import copied, copied_without_tensors, writes_tensors
 from fxpasses.manager.blaming.judge import Judgement, Wrong
 from fxpasses.manager.blaming.reproducer import script_of
@@ -38,7 +39,7 @@ class Blame:
         position: Its place in the pipeline; see `PassError.position`.
         rewrite: Which of its rewrites is the first wrong one, from 1; None if it does not count them.
         wrong: What is wrong with what it makes of the reduced graph.
-        graph_module: The reduced graph.
+        graph_module: The reduced graph; the one that was given if it only goes wrong after the passes before it.
         inputs: Inputs that show it.
         script: A Python script that shows it.
     """
@@ -121,14 +122,12 @@ def blame(
     culprit = steps[first]
     given = _after_passes(manager, graph_module, first)
     rewrite = _first_wrong_rewrite(culprit.pass_, given, judgement)
-    small, small_inputs = _reduced(culprit.pass_, given, judgement)
-    alone = PassManager([culprit.pass_])
-    on_small = replace(judgement, inputs=small_inputs)
-    wrong = on_small.judge(alone, small)
-    if wrong is None:  # the wrong result needs the passes before it, in the same run
-        small, small_inputs, wrong = given, tuple(inputs), Wrong("other values", "The graph returns something else.")
-    script = script_of(alone, small, on_small, wrong)
-    return Blame(culprit.pass_, culprit.position, rewrite, wrong, small, small_inputs, script)
+    shown = _by_itself(culprit.pass_, given, judgement) or _with_those_before(
+        steps[: first + 1], graph_module, judgement
+    )
+    script = script_of(*shown)
+    small, on_small, wrong = shown[1:]
+    return Blame(culprit.pass_, culprit.position, rewrite, wrong, small, tuple(on_small.inputs), script)
 
 
 @dataclass(frozen=True)
@@ -183,8 +182,9 @@ def _first_wrong_by_itself(manager: PassManager, graph_module: fx.GraphModule, j
     """Compares around each pass: a later pass may have removed what is wrong, or may claim too little to tell."""
     recorder = _Recorder()
     values = VerifyValues(judgement.inputs, seed=judgement.seed, atol=judgement.atol, rtol=judgement.rtol)
+    structure = [] if problems(graph_module) else [VerifyStructure()]  # whose fault is not known otherwise
     try:
-        manager.instrumented(recorder, VerifyStructure(), values)(copied(graph_module))
+        manager.instrumented(recorder, *structure, values)(copied(graph_module))
     except (PassError, ContractError):
         return len(recorder.steps) - 1
     return None
@@ -206,6 +206,24 @@ def _first_wrong_rewrite(pass_: PassLike, given: fx.GraphModule, judgement: Judg
     if total < 1 or judgement.judge(limited(total), given, before) is None:
         return None
     return _bisect(lambda rewrites: judgement.judge(limited(rewrites), given, before) is not None, total)
+
+
+_Shown = tuple[PassManager, fx.GraphModule, Judgement, Wrong]
+"""A pipeline, the graph and the inputs on which it goes wrong, and what is wrong then."""
+
+
+def _by_itself(pass_: PassLike, given: fx.GraphModule, judgement: Judgement) -> _Shown | None:
+    small, inputs = _reduced(pass_, given, judgement)
+    alone, on_small = PassManager([pass_]), replace(judgement, inputs=inputs)
+    wrong = on_small.judge(alone, small)
+    return None if wrong is None else (alone, small, on_small, wrong)
+
+
+def _with_those_before(steps: list[_Placed], graph_module: fx.GraphModule, judgement: Judgement) -> _Shown:
+    """Shows what takes the passes before it, such as differences that are within the tolerance one by one."""
+    together, whole = PassManager([step.pass_ for step in steps]), copied(graph_module)
+    wrong = judgement.judge(together, whole) or Wrong("other values", "The graph returns something else.")
+    return together, whole, judgement, wrong
 
 
 def _reduced(pass_: PassLike, given: fx.GraphModule, judgement: Judgement) -> tuple[fx.GraphModule, tuple[Any, ...]]:

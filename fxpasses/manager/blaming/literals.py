@@ -55,9 +55,10 @@ class Expressions:
     def of_function(self, function: Any) -> str:
         """Returns the path of a function or a class."""
         path = _get_qualified_name(function)
-        parts = path.split(".")
-        self.imports.add(parts[0] if parts[0] == "torch" else ".".join(parts[:-1]) or "builtins")
-        return path if len(parts) > 1 else f"builtins.{path}"
+        holder = path.rpartition(".")[0]
+        if holder:  # what has none is built in
+            self.imports.add("torch" if path.startswith("torch.") else holder)
+        return path
 
     def of_module(self, module: nn.Module) -> str:
         """Returns the constructor's call if the module prints as one that makes it again, or a pickle."""

@@ -86,13 +86,12 @@ class Provenance(Instrument):
     def after_pass(self, step: Step) -> None:
         """Compares the graph with what it was before the pass."""
         after = MetaState.of(step.after)
-        if step.after is not step.before:
-            self._carry_over(step)
-            self._record_structure(step)
-        if self._before is not None:
-            for node, change in compare_meta(self._before, after).items():
-                fields = [f"meta[{key!r}]" for key in sorted({*change.lost, *change.gained, *change.edited})]
-                self._add(node, step, "edited", tuple(fields))
+        self._carry_over(step)
+        self._record_made(step)
+        for node, fields in self._edited(step, after).items():
+            self._add(node, step, "edited", fields)
+        for node in step.change.moved:
+            self._add(node, step, "moved")
         self._nodes, self._before = step.after.columns.nodes, after
 
     def _carry_over(self, step: Step) -> None:
@@ -104,27 +103,27 @@ class Provenance(Instrument):
         chains = {name: self._chains.get(node) for name, node in zip(old.name, old.nodes, strict=True)}
         self._chains.update({by_name[name]: chain for name, chain in chains.items() if chain and name in by_name})
 
-    def _record_structure(self, step: Step) -> None:
-        change = step.change
+    def _record_made(self, step: Step) -> None:
+        """Starts the chain of each new node with those of the nodes that it replaces."""
         replaced: dict[fx.Node, list[fx.Node]] = {}
-        for old, new in change.replaced.items():
+        for old, new in step.change.replaced.items():
             replaced.setdefault(new, []).append(old)
-        for node in change.added:
+        for node in step.change.added:
             old = replaced.get(node, [])
             self._chains[node] = tuple(cause for each in old for cause in self._chains.get(each, ()))
             self._add(node, step, "made", replaces=tuple(each.name for each in old))
-        for node, fields in change.edited.items():
-            self._add(node, step, "edited", fields)
-        for node in change.moved:
-            self._add(node, step, "moved")
-        for node in change.removed:
-            self._chains.pop(node, None)
+
+    def _edited(self, step: Step, after: MetaState) -> dict[fx.Node, tuple[str, ...]]:
+        """Returns what of each node is different, its meta included."""
+        edited = dict(step.change.edited)
+        changes = {} if self._before is None else compare_meta(self._before, after)
+        for node, change in changes.items():
+            keys = sorted({*change.lost, *change.gained, *change.edited})
+            edited[node] = (*edited.get(node, ()), *(f"meta[{key!r}]" for key in keys))
+        return edited
 
     def _add(
         self, node: fx.Node, step: Step, action: str, fields: tuple[str, ...] = (), replaces: tuple[str, ...] = ()
     ) -> None:
-        chain = self._chains.get(node, ())
-        if action == "edited" and chain and chain[-1][:3] == (step.name, step.position, action):
-            self._chains[node] = (*chain[:-1], chain[-1]._replace(fields=chain[-1].fields + fields))
-        else:
-            self._chains[node] = (*chain, Cause(step.name, step.position, action, fields, replaces))
+        cause = Cause(step.name, step.position, action, fields, replaces)
+        self._chains[node] = (*self._chains.get(node, ()), cause)

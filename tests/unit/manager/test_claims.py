@@ -2,14 +2,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import pytest
 import torch
-from support.mutations import node
+from support.mutations import copies_functionally, edits_meta, node
 from torch import fx, nn
 
 from fxpasses.errors import FalseClaimError
-from fxpasses.manager import PassManager, PassResult
+from fxpasses.graph.facts import NAMES, Fact
+from fxpasses.manager import ALL_FACTS, CheckClaims, Pass, PassManager, PassResult
+from fxpasses.passes.name_nodes import NameNodes
 
 
 class Model(nn.Module):
@@ -69,3 +74,72 @@ def test_whoever_denies_a_change_is_told_what_it_is(change: list[Callable[[fx.Gr
     said = f"denies (pass 1) returned modified=False, but it changed the graph module: {told}. Return PassResult"
     with pytest.raises(FalseClaimError, match=f"^{re.escape(said)}"):
         PassManager([denies])(fx.symbolic_trace(Model()))
+
+
+def test_whoever_denies_a_change_in_the_copy_that_it_returns_is_told() -> None:
+    def denies(graph_module: fx.GraphModule) -> PassResult:
+        return PassResult(copies_functionally(graph_module), False)
+
+    with pytest.raises(
+        FalseClaimError, match=r"modified=False, but it changed the graph module: edited relu\.target; "
+    ):
+        PassManager([denies])(fx.symbolic_trace(Model()))
+
+
+def attaches(graph_module: fx.GraphModule) -> None:
+    graph_module.meta["batch"] = 3
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda graph_module: None, pytest.raises(FalseClaimError, match="modified=True, but it changed nothing")),
+        (attaches, nullcontext()),
+        (edits_meta, nullcontext()),
+        (writes, nullcontext()),
+        (edits, nullcontext()),
+    ],
+)
+def test_a_change_that_is_claimed_is_one_of_structure_or_meta_or_tensors(
+    change: Callable[[fx.GraphModule], None], expected: AbstractContextManager[Any]
+) -> None:
+    def claims_a_change(graph_module: fx.GraphModule) -> PassResult:
+        change(graph_module)
+        return PassResult(graph_module, True)
+
+    graph_module = fx.symbolic_trace(Model())
+    graph_module.meta["batch"] = 2
+    with expected:
+        PassManager([claims_a_change], instruments=[CheckClaims()])(graph_module)
+
+
+def forgets_names(graph_module: fx.GraphModule) -> None:
+    for each in graph_module.graph.nodes:
+        each.meta.pop("custom", None)
+
+
+@dataclass(frozen=True)
+class ForgetsNames(Pass):
+    preserves: ClassVar[frozenset[Fact]] = frozenset({NAMES})
+
+    def call(self, graph_module: fx.GraphModule) -> PassResult:
+        forgets_names(graph_module)
+        return PassResult(graph_module, False)
+
+
+@dataclass(frozen=True)
+class NeedsAndForgetsNames(ForgetsNames):
+    needs: ClassVar[frozenset[Fact]] = frozenset({NAMES})
+    preserves: ClassVar[frozenset[Fact]] = ALL_FACTS
+
+
+@pytest.mark.parametrize("loses", [ForgetsNames(), NeedsAndForgetsNames()])
+def test_a_fact_that_held_from_the_start_is_to_be_preserved(loses: Pass) -> None:
+    named = NameNodes()(fx.symbolic_trace(Model())).graph_module
+    with pytest.raises(FalseClaimError, match=r"\(pass 1\) claims to preserve 'names', which it lost"):
+        PassManager([loses], instruments=[CheckClaims()])(named)
+
+
+def test_a_fact_that_another_pass_lost_need_not_be_preserved() -> None:
+    passes = [NameNodes(), forgets_names, ForgetsNames()]
+    PassManager(passes, instruments=[CheckClaims()])(fx.symbolic_trace(Model()))

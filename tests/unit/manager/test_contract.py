@@ -35,9 +35,11 @@ def test_a_claim_that_cannot_be_meant_is_an_error_where_it_is_made(claims: dict[
 
 def test_facts_of_other_packages_and_claims_that_depend_on_options_are_fine() -> None:
     own = Fact("small", lambda graph_module: len(graph_module.graph.nodes) < 10)
-    pass_ = _declaring(needs={own}, preserves=property(lambda self: frozenset({own})), in_place=False)()
+    depends = {"preserves": property(lambda _: frozenset({own})), "outputs_claim": property(lambda _: "renamed")}
+    pass_ = _declaring(needs={own}, in_place=False, **depends)()
     assert pass_.needs == {own}
     assert pass_.preserves == {own}
+    assert pass_.outputs_claim == "renamed"
     assert pass_(fx.symbolic_trace(lambda x: x + 1)).modified is False
 
 

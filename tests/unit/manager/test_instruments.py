@@ -52,7 +52,6 @@ def test_lost_meta_is_listed_by_pass_and_key() -> None:
         "strips (pass 2) lost meta['place'] on mul (removed)",
         "careful_setup (pass 3) lost meta['place'] on sigmoid (replaced)",
     ]
-    assert AuditMeta(["other"]).losses == []
 
 
 def careful_setup(graph_module: fx.GraphModule) -> None:

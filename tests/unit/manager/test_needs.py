@@ -67,6 +67,8 @@ def test_a_known_fact_is_not_tested_again() -> None:
     assert len(tested) == 1
     PassManager([Appends(), append_unseen, Appends()])(fx.symbolic_trace(nn.ReLU()))
     assert len(tested) == 3
+    PassManager([Appends(), Appends(), Appends()])(fx.symbolic_trace(nn.ReLU()))
+    assert len(tested) == 4
 
 
 def test_needs_have_a_fixed_order() -> None:

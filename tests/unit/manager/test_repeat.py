@@ -79,6 +79,17 @@ def test_a_write_into_a_parameter_each_round_is_no_cycle() -> None:
     assert len(Repeat([halve], limit=20)(graph_module).results) > 2
 
 
+def test_a_new_parameter_each_round_is_no_cycle() -> None:
+    graph_module = fx.symbolic_trace(torch.nn.Linear(2, 2, bias=False))
+    torch.nn.init.ones_(graph_module.weight)
+
+    def halve(graph_module: fx.GraphModule) -> None:
+        if float(graph_module.weight.detach().max()) > 0.01:
+            graph_module.weight = torch.nn.Parameter(graph_module.weight.detach() / 2)
+
+    assert len(Repeat([halve])(graph_module).results) == 8
+
+
 def test_what_a_round_loses_the_next_one_lacks() -> None:
     @dataclass(frozen=True)
     class UsesUpNames(Pass):

@@ -89,6 +89,7 @@ def test_pipelines_nest_and_repeat() -> None:
     )
     assert PassManager.parse(str(manager)) == manager
     assert PassManager.parse("") == PassManager([])
+    assert PassManager.parse("pipeline, repeat{limit=4}") == PassManager([PassManager([]), Repeat([], limit=4)])
 
 
 def test_space_and_line_breaks_do_not_count() -> None:
@@ -120,6 +121,7 @@ def test_a_class_is_found_by_its_path_and_a_dtype_too() -> None:
         (f"{HERE}.Options{{kind=torch.nn.Relu}}", "torch.nn has no 'Relu'"),
         (f"{HERE}.a_function{{count=1}}", "is a function, which takes no options"),
         (f"{HERE}.Options(a)", "takes no passes in parentheses; only pipeline and repeat do"),
+        (f"{HERE}.Renames{{keys={{a=b}}, c=d}}", r"has no option 'c'\. It takes: keys"),
         (f"{HERE}.Renames", "needs the option 'keys'"),
         (f"{HERE}.Options{{word=<Sequential>}}", "<Sequential> marks a value that no text stands for"),
     ],

@@ -42,3 +42,11 @@ def test_losses_are_those_of_the_last_run() -> None:
     manager(fx.symbolic_trace(torch.nn.ReLU()))
     assert audit.losses == []
     assert str(audit) == "no meta was lost"
+
+
+@pytest.mark.parametrize(("keys", "told"), [(None, ["cost", "place"]), (["place"], ["place"]), (["other"], [])])
+def test_only_keys_that_were_asked_for_are_looked_at(keys: list[str] | None, told: list[str]) -> None:
+    audit, graph_module = AuditMeta(keys), traced()
+    graph_module.graph.output_node().meta["place"] = "end"
+    PassManager([strips], instruments=[audit])(graph_module)
+    assert [loss.key for loss in audit.losses] == told

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 
 import pytest
+import torch
 from support.mutations import (
     copies_functionally,
     edits_meta,
@@ -20,7 +22,7 @@ from torch import fx
 
 from fxpasses.errors import UnknownNodeError
 from fxpasses.graph.edit import replace_call
-from fxpasses.manager import PassManager, Provenance
+from fxpasses.manager import PassManager, Provenance, Repeat
 
 
 @pytest.mark.parametrize(
@@ -75,3 +77,34 @@ def test_why_follows_a_node_through_replacements_and_copies() -> None:
     ]
     with pytest.raises(UnknownNodeError, match="no node 'sigmoid'"):
         provenance.why("sigmoid")
+
+
+def test_each_round_of_a_repetition_is_told_by_itself() -> None:
+    def doubles(graph_module: fx.GraphModule) -> None:
+        """Replaces the constant operand by one that is twice as large, up to four."""
+        mul = next(iter(graph_module.graph.find_nodes(op="call_function", target=operator.mul)))
+        if mul.args[1] < 4:
+            replace_call(mul, mul.op, mul.target, (mul.args[0], mul.args[1] * 2))
+            node(graph_module, "sum_1").kwargs = {"dim": -mul.args[1]}
+
+    def graph_module_of(x: torch.Tensor) -> torch.Tensor:
+        return x.sum(dim=0) * 1
+
+    provenance = Provenance()
+    result = PassManager([Repeat([doubles])], instruments=[provenance])(fx.symbolic_trace(graph_module_of))
+    (mul,) = result.graph_module.graph.find_nodes(op="call_function", target=operator.mul)
+    assert [str(cause) for cause in provenance.why(mul)] == [
+        "doubles (pass 1.1) made it in place of mul",
+        "doubles (pass 1.1) made it in place of mul_1",
+    ]
+    assert [str(cause) for cause in provenance.why("sum_1")] == ["doubles (pass 1.1) edited kwargs"] * 2
+
+
+def test_what_one_pass_edits_of_a_node_is_one_cause() -> None:
+    def edits(graph_module: fx.GraphModule) -> None:
+        retargets(graph_module)
+        edits_meta(graph_module)
+
+    provenance = Provenance()
+    PassManager([edits, edits_meta], instruments=[provenance])(traced())
+    assert [str(cause) for cause in provenance.why("relu")] == ["edits (pass 1) edited target, meta['place']"]
