@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from fxpasses.graph.bits import first_difference, kind_of
-from fxpasses.graph.calls import leaves
+from fxpasses.graph.calls import leaves, map_structure
 from fxpasses.graph.observe import Observed
 from fxpasses.manager.contract import OutputsClaim
 
@@ -68,11 +68,16 @@ class OutputComparison:
         births: list[object] = []
         for name in self.before.returned:
             births += finals[len(births) : len(births) + 1] if name is None else leaves(self.before.births[name])
-        is_aligned = len(births) == len(finals) == len(actual)
+        is_nested_alike = first_difference(_nesting(self.after.output), _nesting(self.before.output)) is None
+        is_aligned = is_nested_alike and len(births) == len(finals)
         return is_aligned and all(map(self._is_one_of, actual, map(list, zip(finals, births, strict=True))))
 
     def _is_one_of(self, value: object, expected: list[Any]) -> bool:
         return any(first_difference(value, each, **self.tolerance) is None for each in expected)
+
+
+def _nesting(value: object) -> object:
+    return map_structure(value, lambda _: None)
 
 
 def _kind(value: object) -> str:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import cast
 
 import pytest
 import torch
@@ -40,6 +41,14 @@ def written(x: torch.Tensor) -> object:
     y = x.abs()
     y.mul_(2)
     return [y, 3, x.neg()]
+
+
+def written_in_a_dict(x: torch.Tensor) -> object:
+    return dict(zip("abc", cast("list[object]", written(x)), strict=True))
+
+
+def written_nested(x: torch.Tensor) -> object:
+    return [written(x)]
 
 
 def not_written(x: torch.Tensor) -> object:
@@ -121,6 +130,8 @@ def test_what_a_claim_allows_is_no_difference(before: Function, after: Function,
         (written, other_constant, "at_birth"),
         (written, one_output_less, "at_birth"),
         (one_output_less, written, "at_birth"),
+        (written, written_in_a_dict, "at_birth"),
+        (written, written_nested, "at_birth"),
     ],
 )
 def test_what_a_claim_does_not_allow_is_a_difference(before: Function, after: Function, claim: OutputsClaim) -> None:

@@ -79,15 +79,18 @@ def test_a_write_into_a_parameter_each_round_is_no_cycle() -> None:
     assert len(Repeat([halve], limit=20)(graph_module).results) > 2
 
 
-def test_a_new_parameter_each_round_is_no_cycle() -> None:
-    graph_module = fx.symbolic_trace(torch.nn.Linear(2, 2, bias=False))
-    torch.nn.init.ones_(graph_module.weight)
+def test_a_new_module_each_round_is_no_cycle_even_where_old_ones_are_gone() -> None:
+    places: list[int] = []
 
-    def halve(graph_module: fx.GraphModule) -> None:
-        if float(graph_module.weight.detach().max()) > 0.01:
-            graph_module.weight = torch.nn.Parameter(graph_module.weight.detach() / 2)
+    def renew(graph_module: fx.GraphModule) -> None:
+        """Puts in another module, if possible one that lies in memory where an earlier one did."""
+        if len(places) < 20:
+            candidates = [torch.nn.ReLU() for _ in range(200)]
+            new = next((each for each in candidates if id(each) in places), candidates[-1])
+            places.append(id(new))
+            graph_module.add_module("0", new)
 
-    assert len(Repeat([halve])(graph_module).results) == 8
+    assert len(Repeat([renew], limit=30)(fx.symbolic_trace(torch.nn.Sequential(torch.nn.ReLU()))).results) == 21
 
 
 def test_what_a_round_loses_the_next_one_lacks() -> None:

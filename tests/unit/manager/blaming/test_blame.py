@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from torch import fx
+from torch.fx.passes.shape_prop import ShapeProp
 
 from fxpasses.manager import Blame, PassManager, blame
 
@@ -24,6 +25,11 @@ def adds_a_little(graph_module: fx.GraphModule) -> None:
 def reshapes_in_vain(graph_module: fx.GraphModule) -> None:
     for node in graph_module.graph.find_nodes(op="call_function", target=torch.relu):
         node.op, node.target, node.args = "call_method", "reshape", (*node.args, 7)
+
+
+def spells_cos_as_a_method(graph_module: fx.GraphModule) -> None:
+    for node in graph_module.graph.find_nodes(op="call_function", target=torch.cos):
+        node.op, node.target = "call_method", "cos"
 
 
 def blamed(wrong: Any, **options: Any) -> Blame | None:
@@ -66,3 +72,55 @@ def test_the_script_compares_as_blame_did(options: dict[str, Any], told: str, tm
 @pytest.mark.parametrize("options", [{"atol": 0.5}, {"rtol": 2.0}])
 def test_what_is_within_the_tolerance_is_not_wrong(options: dict[str, Any]) -> None:
     assert blamed(adds_a_little, **options) is None
+
+
+@pytest.mark.parametrize("passes", [1, 2, 3, 4])
+def test_differences_that_add_up_are_the_fault_of_the_pass_that_goes_too_far(passes: int) -> None:
+    graph_module = fx.symbolic_trace(lambda x: torch.cos(x))
+    found = blame(PassManager([adds_a_little] * passes), graph_module, [torch.ones(3)], atol=0.6)
+    if passes < 3:
+        assert found is None
+        return
+    assert found is not None
+    assert (found.position, found.wrong.kind) == ((2,), "other values")
+    assert torch.equal(found.wrong.expected, torch.cos(torch.ones(3)))
+    assert torch.equal(found.wrong.got, found.wrong.expected + 0.25 + 0.25 + 0.25)
+    assert str(found.graph_module.graph) == str(graph_module.graph)
+    assert found.script.startswith('"""adds_a_little, adds_a_little, adds_a_little: The graph returns something else')
+
+
+def test_what_no_claim_allows_after_the_pass_before_is_found_where_all_of_them_together_allow_it() -> None:
+    marked: list[fx.GraphModule] = []
+
+    def returns_all(graph_module: fx.GraphModule) -> None:
+        marked.append(graph_module)
+        graph_module.graph.output_node().args = (list(graph_module.graph.nodes)[:-1],)
+
+    returns_all.outputs_claim = "subset"
+
+    def drops_all_but_one(graph_module: fx.GraphModule) -> None:
+        if graph_module in marked:
+            output = graph_module.graph.output_node()
+            output.args = (output.args[0][:1],)
+
+    found = blame(
+        PassManager([returns_all, drops_all_but_one]), fx.symbolic_trace(lambda x: torch.cos(x)), [torch.ones(3)]
+    )
+    assert found is not None
+    assert (found.pass_, found.wrong.kind) == (drops_all_but_one, "other values")
+    assert found.wrong.text == "The graph returns something else."
+    assert [node.name for node in found.graph_module.graph.nodes] == ["x", "cos", "output"]
+
+
+def clears_users(graph_module: fx.GraphModule) -> None:
+    next(iter(graph_module.graph.nodes)).users.clear()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "kind"), [(takes_relu_for_sigmoid, "other values"), (clears_users, "malformed users"), (None, None)]
+)
+def test_a_graph_that_is_malformed_from_the_start_is_nobodys_fault(wrong: Any, kind: str | None) -> None:
+    graph_module = fx.symbolic_trace(lambda x: torch.cos(torch.relu(x + 1)))
+    ShapeProp(graph_module).propagate(torch.ones(2))
+    found = blame(PassManager([spells_cos_as_a_method, *([wrong] if wrong else [])]), graph_module, [torch.ones(3, 2)])
+    assert (found and found.wrong.kind) == kind

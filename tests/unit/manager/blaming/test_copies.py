@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import fx, nn
 
-from fxpasses.manager.blaming.copies import copied, copied_without_tensors
+from fxpasses.manager.blaming.copies import copied, copied_without_tensors, writes_tensors
 
 Copy = Callable[[fx.GraphModule], fx.GraphModule]
 
@@ -41,3 +41,23 @@ def test_attributes_that_are_no_modules_are_there_too(copy_of: Copy) -> None:
     graph.output(graph.call_method("add", (scaled, graph.get_attr("shift"))))
     copy = copy_of(fx.GraphModule(root, graph))
     assert torch.equal(copy(torch.ones(2)), torch.full((2,), 5.0))
+
+
+def writes(graph_module: fx.GraphModule) -> None:
+    with torch.no_grad():
+        graph_module.get_submodule("0").bias.add_(1)
+
+
+def fails(graph_module: fx.GraphModule) -> None:
+    raise KeyError(len(graph_module.graph.nodes))
+
+
+@pytest.mark.parametrize(
+    ("runs", "expected"), [([], False), ([writes], True), ([fails], False), ([writes, fails], True)]
+)
+def test_writes_count_even_if_a_failure_follows(runs: list[Callable[[fx.GraphModule], None]], expected: bool) -> None:
+    def run(graph_module: fx.GraphModule) -> None:
+        for each in runs:
+            each(graph_module)
+
+    assert writes_tensors(run, traced()) == expected

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 import torch
 from torch import fx, nn
+from torch.fx.passes.shape_prop import ShapeProp
 
 from fxpasses.manager import PassLike, PassManager
 from fxpasses.manager.blaming.judge import Judgement, Wrong
@@ -38,8 +42,9 @@ def drops_cos_of_forties_and_fails_otherwise(graph_module: fx.GraphModule) -> No
     drops_cos(graph_module)
 
 
-def written(pass_: PassLike) -> tuple[str, Wrong]:
-    manager, graph_module, judgement = PassManager([pass_]), fx.symbolic_trace(Model()), Judgement([torch.ones(3)])
+def written(pass_: PassLike, graph_module: fx.GraphModule | None = None) -> tuple[str, Wrong]:
+    graph_module = graph_module or fx.symbolic_trace(Model())
+    manager, judgement = PassManager([pass_]), Judgement([torch.ones(3)])
     wrong = judgement.judge(manager, graph_module)
     assert wrong is not None
     return script_of(manager, graph_module, judgement, wrong), wrong
@@ -58,3 +63,45 @@ def test_tensors_are_kept_where_only_they_show_what_is_wrong(pass_: PassLike) ->
     assert "torch.randn" not in script
     assert script.count("torch.load") == 2
     assert script.splitlines()[0] == f'"""{pass_.__name__}: {wrong.text}'
+
+
+def made_by(script: str) -> fx.GraphModule:
+    names: dict[str, Any] = {"__name__": "script"}
+    exec(script, names)
+    return names["make_graph_module"]()
+
+
+def test_the_graph_holds_attributes_of_the_same_kinds() -> None:
+    root = nn.Module()
+    root.weight, root.frozen = nn.Parameter(torch.ones(3)), nn.Parameter(torch.ones(3), requires_grad=False)
+    root.register_buffer("count", torch.tensor([1, 2, 3]))
+    root.held = SimpleNamespace(scale=3)
+    graph = fx.Graph()
+    value = graph.call_function(torch.cos, (graph.placeholder("x"),))
+    for path in ("weight", "frozen", "count", "held.scale"):
+        value = graph.call_method("mul", (value, graph.get_attr(path)))
+    graph.output(value)
+    made = made_by(written(drops_cos, fx.GraphModule(root, graph))[0])
+    assert {name: each.requires_grad for name, each in made.named_parameters()} == {"weight": True, "frozen": False}
+    assert (type(made.count), made.count.shape, made.count.dtype) == (torch.Tensor, (3,), torch.int64)
+    assert made.held.scale == 3
+
+
+def shape_of(meta: dict[str, Any]) -> tuple[torch.Size, torch.dtype]:
+    return meta["tensor_meta"].shape, meta["tensor_meta"].dtype
+
+
+def test_recorded_shapes_are_there_again() -> None:
+    graph_module = fx.symbolic_trace(Model())
+    ShapeProp(graph_module).propagate(torch.ones(3))
+    cos, mul = (each for each in graph_module.graph.nodes if each.op == "call_function")
+    cos.meta["val"], mul.meta["example_value"] = torch.empty(3, device="meta"), torch.ones(3, dtype=torch.float64)
+    script, _ = written(drops_cos, graph_module)
+    made = {each.name: each.meta for each in made_by(script).graph.nodes}
+    assert "import torch.fx.passes.shape_prop\n" in script
+    for each in graph_module.graph.nodes:
+        assert shape_of(made[each.name]) == shape_of(each.meta)
+    assert (made["cos"]["val"].shape, made["cos"]["val"].dtype) == ((3,), torch.float32)
+    assert made["cos"]["val"].device.type == "meta"
+    assert made["mul"]["example_value"].dtype == torch.float64
+    assert "val" not in made["x"]
