@@ -51,6 +51,18 @@ def written_nested(x: torch.Tensor) -> object:
     return [written(x)]
 
 
+def appended(x: torch.Tensor) -> object:
+    y = x.tolist()
+    y.append(7)
+    return y
+
+
+def other_appended(x: torch.Tensor) -> object:
+    y = x.tolist()
+    y.append(8)
+    return y
+
+
 def not_written(x: torch.Tensor) -> object:
     return [x.abs(), 3, x.neg()]
 
@@ -132,6 +144,7 @@ def test_what_a_claim_allows_is_no_difference(before: Function, after: Function,
         (one_output_less, written, "at_birth"),
         (written, written_in_a_dict, "at_birth"),
         (written, written_nested, "at_birth"),
+        (appended, other_appended, "at_birth"),
     ],
 )
 def test_what_a_claim_does_not_allow_is_a_difference(before: Function, after: Function, claim: OutputsClaim) -> None:

@@ -120,7 +120,21 @@ def clears_users(graph_module: fx.GraphModule) -> None:
     ("wrong", "kind"), [(takes_relu_for_sigmoid, "other values"), (clears_users, "malformed users"), (None, None)]
 )
 def test_a_graph_that_is_malformed_from_the_start_is_nobodys_fault(wrong: Any, kind: str | None) -> None:
-    graph_module = fx.symbolic_trace(lambda x: torch.cos(torch.relu(x + 1)))
-    ShapeProp(graph_module).propagate(torch.ones(2))
+    graph_module = fx.symbolic_trace(lambda x: torch.cos(torch.relu(x + 1)).sum(dim=0))
+    ShapeProp(graph_module).propagate(torch.ones(3, 2))
+    node_of = {node.name: node for node in graph_module.graph.nodes}
+    node_of["sum_1"].kwargs = {"dim": 0, "keepdim": True}  # the recorded shape is stale from now on
     found = blame(PassManager([spells_cos_as_a_method, *([wrong] if wrong else [])]), graph_module, [torch.ones(3, 2)])
     assert (found and found.wrong.kind) == kind
+
+
+def test_a_malformed_graph_is_found_even_if_a_later_pass_makes_it_anew() -> None:
+    def makes_anew(graph_module: fx.GraphModule) -> None:
+        graph = fx.Graph()
+        graph.output(graph.graph_copy(graph_module.graph, {}))
+        graph_module.graph = graph
+
+    graph_module = fx.symbolic_trace(lambda x: torch.cos(torch.relu(x + 1)))
+    found = blame(PassManager([spells_cos_as_a_method, clears_users, makes_anew]), graph_module, [torch.ones(3)])
+    assert found is not None
+    assert (found.position, found.wrong.kind) == ((1,), "malformed users")

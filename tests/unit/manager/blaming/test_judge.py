@@ -130,6 +130,10 @@ def reads_before_the_write(graph_module: fx.GraphModule) -> None:
 reads_before_the_write.outputs_claim = "at_birth"
 
 
+def reads_before_the_write_and_claims_nothing(graph_module: fx.GraphModule) -> None:
+    reads_before_the_write(graph_module)
+
+
 @pytest.mark.parametrize(
     ("passes", "is_right"),
     [
@@ -140,6 +144,7 @@ reads_before_the_write.outputs_claim = "at_birth"
         ([claiming("subset", the_input)], True),
         ([claiming("renamed", the_input)], False),
         ([reads_before_the_write], True),
+        ([reads_before_the_write_and_claims_nothing], False),
         ([reads_before_the_write, claiming("renamed", as_a_dict)], True),
         ([reads_before_the_write, claiming("equal", as_a_dict)], False),
         ([claiming("subset", None), claiming("equal", the_input)], False),

@@ -104,7 +104,9 @@ def test_what_one_pass_edits_of_a_node_is_one_cause() -> None:
     def edits(graph_module: fx.GraphModule) -> None:
         retargets(graph_module)
         edits_meta(graph_module)
+        node(graph_module, "relu").meta.update(dict.fromkeys("hbfdaceg"))
 
     provenance = Provenance()
     PassManager([edits, edits_meta], instruments=[provenance])(traced())
-    assert [str(cause) for cause in provenance.why("relu")] == ["edits (pass 1) edited target, meta['place']"]
+    (cause,) = provenance.why("relu")
+    assert cause.fields == ("target", *(f"meta['{key}']" for key in "abcdefgh"), "meta['place']")
