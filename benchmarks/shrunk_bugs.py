@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 import time
 import warnings
 from collections.abc import Callable
@@ -128,13 +129,25 @@ def constants_left(case: fxt.Case) -> None:
         raise WrongError
 
 
-def reused(case: fxt.Case) -> None:
-    """B20: a module that is called again breaks the naming."""
+def called_again(case: fxt.Case) -> None:
+    """B20: of a module that is called again, the name contains its own number: `1` in `1_1`."""
+    if "''" in _naming_error(case):
+        raise WrongError
+
+
+def read_as_a_pattern(case: fxt.Case) -> None:
+    """B20: a dot in a name is taken for any character: the child `b` of `a` for the module `a_b`."""
+    if re.search("int.* base 10: '.+'", _naming_error(case)):
+        raise WrongError
+
+
+def _naming_error(case: fxt.Case) -> str:
     module: nn.Module = case.build().module
     try:
         get_graph_node_names(module)
-    except (ValueError, AssertionError) as error:
-        raise WrongError from error
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def _trace(case: fxt.Case) -> fx.GraphModule:
@@ -154,7 +167,8 @@ BUGS: dict[str, tuple[Callable[[fxt.Case], None], Any]] = {
         fxst.cases(features={"augmented_assignment", "identity", "activations"}),
     ),
     "B17 constants on the model": (constants_left, fxst.cases(features=fxst.ALL | {"trace_time_random"})),
-    "B20 a module called again": (reused, PLAIN),
+    "B20 a module called again": (called_again, PLAIN),
+    "B20 a name that is a pattern": (read_as_a_pattern, PLAIN),
 }
 
 

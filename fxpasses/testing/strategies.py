@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import partial
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from torch import fx, nn
@@ -23,6 +24,7 @@ from fxpasses.testing.models.interpreter import INPUT, OUTPUT, STATEMENT, Limits
 from fxpasses.testing.models.op_spec import OpSpec
 from fxpasses.testing.models.program import Program
 from fxpasses.testing.models.render import render
+from fxpasses.testing.models.scope import POOLS
 from fxpasses.testing.models.types import TensorType
 
 try:
@@ -48,13 +50,16 @@ __all__ = [
 
 _MODES = ("train", "eval")
 _OUTPUTS = ("tensor", "tuple", "dict")
-# One draw a statement: its first byte says whether the list ends here, and nothing is simpler than that it does.
-_statement = st.binary(min_size=1 + STATEMENT, max_size=1 + STATEMENT)
-_ENDS_BELOW = 40
+# One draw a statement. The bytes that a small model needs come last, for a shrinker sorts bytes, too: whether the list
+# ends here, the name and the kind. Nothing is simpler than that it ends, and what says otherwise shrinks to one at once.
+_statement = st.binary(min_size=STATEMENT + 1, max_size=STATEMENT + 1)
+_ENDS, _ENDING = 4, frozenset(code for code in range(256) if code % 13 in (0, 7))
+_in_order = itemgetter(6, 3, 2, 1, 0, 5)
 _inputs = st.lists(st.binary(min_size=INPUT, max_size=INPUT), max_size=3)
 _outputs = st.lists(st.binary(min_size=OUTPUT, max_size=OUTPUT), max_size=3)
 # A model has every feature, or a random part of them: some bugs hide behind features that are always on.
 _swarm = st.one_of(st.just(0), st.integers(0, LARGEST_MASK))
+_pool = st.integers(0, len(POOLS) - 1)
 # A long list is drawn rarely, and a short one can shrink to nothing: a model is several short lists, and seldom many.
 _parts = st.sampled_from((*[3] * 6, 10))
 
@@ -81,6 +86,7 @@ def _write(draw: st.DrawFn, options: dict[str, Any]) -> _Written:
         statements=_statements(draw),
         outputs=draw(_outputs),
         disabled=draw(_swarm) | disabled_by(chosen["features"]),
+        pool=draw(_pool),
         training=draw(st.sampled_from(sorted(chosen["modes"]))) == "train",
     )
     limits = Limits(
@@ -98,8 +104,8 @@ def _statements(draw: st.DrawFn) -> Iterator[bytes]:
     """Statements, each drawn when it is read: a model that is full asks for no more."""
     for _ in range(draw(_parts)):
         drawn = draw(_statement)
-        while drawn[0] >= _ENDS_BELOW:
-            yield drawn[1:]
+        while drawn[_ENDS] not in _ENDING:
+            yield bytes(_in_order(drawn))
             drawn = draw(_statement)
 
 

@@ -113,7 +113,7 @@ def _renamed(case: Case, old: str) -> Case:
 
 
 def _own_modules(case: Case) -> list[str]:
-    """The children of the outermost class that are called by name, and have one that no operation has."""
+    """The children of the outermost class that are called by name, and have one that no operation and no later call has."""
     body = case.source.split("class Model(nn.Module):")[1]
     found = re.findall(r"^        self\.(\w+) = (?:nn\.|Block)", body, re.MULTILINE)
     nodes = named_capture(case).graph.nodes
@@ -125,7 +125,12 @@ def _own_modules(case: Case) -> list[str]:
         name
         for name in found
         if name.rstrip("_0123456789") not in stems | {word.rstrip("_") for word in modules - {name}}
+        and not any(re.fullmatch(rf"{name}_\d+", attribute) for attribute in _attributes(case.module))
     ]
+
+
+def _attributes(module: nn.Module) -> set[str]:
+    return {*module._modules, *module._parameters, *module._buffers}
 
 
 def _expected(node: fx.Node, name: str, old: str) -> str:

@@ -15,9 +15,10 @@ from fxpasses.testing.models.program import Block, Constructor, Container, Conta
 from fxpasses.testing.models.scope import Instance, Scope, Story, all_reasonable
 from fxpasses.testing.models.types import TensorType, Value
 
-LONGEST_CHAIN = 4
+# How many children a container may have; most have four if nothing closes it before.
+LENGTHS = (1, 2, 3, 4, 4, 4)
 LINKS = (*CHAINABLE, *ACTIVATIONS, *IN_PLACE_MODULES, *BATCH_NORM, *BATCH_NORM, *DROPOUT, IDENTITY)
-KEYS = ("conv", "conv_1", "0", "a_b", "add", "relu", "x")
+KEYS = ("left", "right", "top", "bottom")
 
 
 class Link(NamedTuple):
@@ -46,6 +47,11 @@ class Chain:
     nodes_before: int
     locked_before: frozenset[int]
     links: list[Link] = field(default_factory=list[Link])
+
+    @property
+    def full(self) -> bool:
+        """Whether it has as many children as the statement that opened it allows."""
+        return len(self.links) >= LENGTHS[self.opened_by[1] % len(LENGTHS)]
 
     @property
     def aliases(self) -> bool:
@@ -83,9 +89,10 @@ class Chain:
         return (bool(self.argument.roots & (self.story.locked - self.locked_before)),)
 
     def _new_key(self, byte: int) -> str:
-        start = byte % len(KEYS)
+        pool = self.story.pool
+        start = byte % len(pool)
         taken = {link.key for link in self.links}
-        return next(name for name in (*KEYS[start:], *KEYS[:start]) if name not in taken)
+        return next(name for name in (*pool[start:], *pool[:start], *KEYS) if name not in taken)
 
 
 def _open(scope: Scope, s: bytes, kind: ContainerKind, feature: str) -> None:

@@ -19,7 +19,7 @@ from fxpasses.testing.models.containers import Chain
 from fxpasses.testing.models.joins import join_all
 from fxpasses.testing.models.op_spec import OpSpec
 from fxpasses.testing.models.program import Block, Call, Input, Local, Parameter, Program, TensorSource
-from fxpasses.testing.models.scope import INPUT_POOL, Scope, Story
+from fxpasses.testing.models.scope import INPUT_POOL, POOLS, Scope, Story
 from fxpasses.testing.models.statements import kind_of
 from fxpasses.testing.models.types import TensorType, Value
 
@@ -37,13 +37,15 @@ class Spec(NamedTuple):
         statements: Six bytes a statement: kind, operation, first and second argument, constants, name.
         outputs: One byte an output beyond the first.
         disabled: The mask of the features that are off.
-        mode: Whether the model trains.
+        pool: Which names collide: 0 for all that `POOLS` has, else those of one kind.
+        training: Whether the model trains.
     """
 
     inputs: Sequence[bytes] = ()
     statements: Iterable[bytes] = ()
     outputs: Sequence[bytes] = ()
     disabled: int = 0
+    pool: int = 0
     training: bool = False
 
 
@@ -72,7 +74,8 @@ def interpret(spec: Spec, limits: Limits | None = None) -> Program:
         ['torch.relu']
     """
     limits = limits or Limits()
-    story = Story(spec.disabled, limits.max_nodes, limits.max_depth, limits.max_inputs, limits.operations)
+    names = POOLS[spec.pool % len(POOLS)]
+    story = Story(spec.disabled, names, limits.max_nodes, limits.max_depth, limits.max_inputs, limits.operations)
     root = Scope(story, Block("Model"), 0)
     story.stack.append(root)
     story.inputs = _read_inputs(root, [*spec.inputs, bytes(INPUT)][: max(1, min(limits.max_inputs, len(spec.inputs)))])
@@ -98,7 +101,7 @@ def read(story: Story, s: bytes) -> None:
         return
     openers = {containers.open_block: "block", containers.open_sequential: "sequential"}
     containers.read_in_chain(top, s, openers.get(reader))  # pyright: ignore[reportArgumentType] - any reader may be asked for
-    if story.stack[-1] is top and len(top.links) >= containers.LONGEST_CHAIN:
+    if story.stack[-1] is top and top.full:
         containers.close_chain(top)
 
 

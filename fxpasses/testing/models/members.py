@@ -173,18 +173,20 @@ def _again(scope: Scope, s: bytes, instances: list[Instance]) -> tuple[Instance,
 
 
 def call_leaf_again(scope: Scope, s: bytes) -> None:
-    """Call a layer that was called before; make one and call it twice where there is none."""
+    """Call a layer once more, or several times, as one activation serves a whole model; make one where there is none."""
     found = _again(scope, s, [instance for instance in scope.instances if instance.leaf])
     if found is None:
         value = scope.find(s[2], lambda value: ACTIVATIONS[0].accepts(value.type))
         if value is None or not apply_to(scope, ACTIVATIONS[s[1] % 4], [value], s):
             return
         found = _again(scope, bytes([s[0], 0, *s[2:]]), scope.instances[-1:])
-    if found is None:
-        return
-    instance, arguments = found
-    scope.invoke(instance, arguments, s[4])
-    scope.story.features.add("leaf_reuse")
+    for _ in range(1 + s[5] % 4):
+        if found is None:
+            return
+        instance, arguments = found
+        scope.invoke(instance, arguments, s[4])
+        scope.story.features.add("leaf_reuse")
+        found = _again(scope, s, [instance])
 
 
 def call_block_again(scope: Scope, s: bytes) -> None:

@@ -11,6 +11,7 @@ from fxpasses.testing.models.build_graph import build_graph
 from fxpasses.testing.models.features import ALL, EVERYTHING, LARGEST_MASK, disabled_by
 from fxpasses.testing.models.interpreter import INPUT, OUTPUT, STATEMENT, Limits, Spec, interpret
 from fxpasses.testing.models.render import render
+from fxpasses.testing.models.scope import POOLS
 
 
 def sample_spec(seed: int, *, mean_statements: int = 18, features: Collection[str] = ALL) -> Spec:
@@ -32,6 +33,7 @@ def sample_spec(seed: int, *, mean_statements: int = 18, features: Collection[st
         statements=drawn(mean_statements, STATEMENT),
         outputs=drawn(1.0, OUTPUT),
         disabled=disabled,
+        pool=source.randrange(len(POOLS)),
         training=source.random() < 0.5,
     )
 

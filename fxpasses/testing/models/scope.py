@@ -24,10 +24,17 @@ from fxpasses.testing.models.program import (
 )
 from fxpasses.testing.models.types import TensorType, Value, is_reasonable
 
-# Names that a naming scheme confuses: suffixed, joined by an underscore, a number, an operation's, an input's.
-POOL = (
-    "conv", "conv_1", "a", "a_b", "b", "add", "x", "relu", "relu_1", "layer", "layer_1", "0", "1", "ln_1", "ln_2",
-)  # fmt: skip
+# Names that a naming scheme confuses: suffixed, joined by an underscore, a number, an operation's, an input's. A model
+# has all of them or those of one kind, for a few names that come often meet in more ways than many that come seldom.
+_KINDS = (
+    ("conv", "conv_1"),
+    ("a", "a_b", "b"),
+    ("add", "x", "relu", "relu_1"),
+    ("layer", "layer_1"),
+    ("0", "1"),
+    ("ln_1", "ln_2"),
+)
+POOLS = (tuple(chain(*_KINDS)), *_KINDS)
 INPUT_POOL = ("x", "input", "conv", "x_1", "add", "a_b", "layer_1")
 
 
@@ -74,6 +81,7 @@ class Story:
     """What the whole model shares: its classes, its features, the storages that must not be written."""
 
     disabled: int = 0
+    pool: tuple[str, ...] = POOLS[0]
     budget: int = 1 << 30
     max_depth: int = 2
     max_inputs: int = 3
@@ -133,16 +141,17 @@ class Scope:
         return f"h{self.locals}"
 
     def new_name(self, byte: int, plain: str) -> str:
-        """A name for a member: the plain one, or one of the pool of names that collide."""
-        if byte < 128 or not self.story.allows("colliding_names"):
+        """A name for a member: the plain one for each fifth byte, else one of the pool of names that collide."""
+        if byte % 5 == 0 or not self.story.allows("colliding_names"):
             name, count = plain, 1
             while name in self.taken:
                 count += 1
                 name = f"{plain}{count}"
         else:
             self.story.features.add("colliding_names")
-            start = byte % len(POOL)
-            choices = chain(POOL[start:], POOL[:start], (f"{plain}_{count}" for count in range(1, 99)))
+            pool = self.story.pool
+            start = (byte - byte // 5 - 1) % len(pool)
+            choices = chain(pool[start:], pool[:start], (f"{plain}_{count}" for count in range(1, 99)))
             name = next(choice for choice in choices if choice not in self.taken)
         self.taken.add(name)
         return name
@@ -321,4 +330,4 @@ def all_reasonable(types: Types) -> bool:
     return all(all_reasonable(kind) for kind in types)
 
 
-__all__ = ["POOL", "Attribute", "Instance", "Scope", "Story", "all_reasonable", "names_in"]
+__all__ = ["POOLS", "Attribute", "Instance", "Scope", "Story", "all_reasonable", "names_in"]
