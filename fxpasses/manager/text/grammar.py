@@ -83,7 +83,7 @@ class _Reader:
         return self.tokens[self.index]
 
     def take(self, mark: str) -> bool:
-        taken = self.next.kind == "mark" and self.next.text == mark
+        taken = self.next.text == mark
         self.index += taken
         return taken
 
@@ -132,7 +132,7 @@ class _Reader:
         return found
 
     def value(self) -> Value:
-        if self.next.kind == "mark" and self.next.text == "{":
+        if self.next.text == "{":
             return self.options()
         if self.take("["):
             found = [] if self.next.text == "]" else self.several(self.value)

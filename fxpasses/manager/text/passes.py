@@ -86,7 +86,7 @@ def _fitted(value: object, hint: object) -> object:
     if not isinstance(value, (list, dict)) and value is not None and not any(_is_scalar(kind) for kind in kinds):
         value = [value]
     wanted = next((kind for kind in _SEQUENCES if kind in sequences), tuple)
-    if isinstance(value, list) and wanted is not list:
+    if isinstance(value, list):
         return _converted(cast("list[object]", value), wanted)
     return value
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import string
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -90,10 +91,28 @@ def attaches(graph_module: fx.GraphModule) -> None:
     graph_module.meta["batch"] = 3
 
 
+def renames(graph_module: fx.GraphModule) -> None:
+    node(graph_module, "relu").name = "first"
+
+
+def makes_the_same_again(graph_module: fx.GraphModule) -> None:
+    relu = node(graph_module, "relu")
+    with graph_module.graph.inserting_after(relu):
+        new = graph_module.graph.call_function(torch.relu, relu.args)
+    relu.replace_all_uses_with(new)
+    graph_module.graph.erase_node(relu)
+    new.name = "relu"
+
+
+CHANGED_NOTHING = "modified=True, but it changed nothing"
+
+
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        (lambda graph_module: None, pytest.raises(FalseClaimError, match="modified=True, but it changed nothing")),
+        (lambda graph_module: None, pytest.raises(FalseClaimError, match=CHANGED_NOTHING)),
+        (makes_the_same_again, pytest.raises(FalseClaimError, match=CHANGED_NOTHING)),
+        (renames, nullcontext()),
         (attaches, nullcontext()),
         (edits_meta, nullcontext()),
         (writes, nullcontext()),
@@ -143,3 +162,32 @@ def test_a_fact_that_held_from_the_start_is_to_be_preserved(loses: Pass) -> None
 def test_a_fact_that_another_pass_lost_need_not_be_preserved() -> None:
     passes = [NameNodes(), forgets_names, ForgetsNames()]
     PassManager(passes, instruments=[CheckClaims()])(fx.symbolic_trace(Model()))
+
+
+@dataclass(frozen=True)
+class PreservesAllAndForgetsNames(ForgetsNames):
+    preserves: ClassVar[frozenset[Fact]] = ALL_FACTS
+
+
+def test_a_fact_that_a_pass_before_provided_is_to_be_preserved() -> None:
+    with pytest.raises(FalseClaimError, match=r"\(pass 2\) claims to preserve 'names', which it lost"):
+        PassManager([NameNodes(), PreservesAllAndForgetsNames()], instruments=[CheckClaims()])(
+            fx.symbolic_trace(Model())
+        )
+
+
+FACTS = frozenset(Fact(name, lambda graph_module: "batch" not in graph_module.meta) for name in string.ascii_lowercase)
+
+
+@dataclass(frozen=True)
+class Attaches(Pass):
+    def call(self, graph_module: fx.GraphModule) -> PassResult:
+        attaches(graph_module)
+        return PassResult(graph_module, False)
+
+
+@pytest.mark.parametrize("claim", ["provide", "preserve"])
+def test_of_facts_that_do_not_hold_the_first_by_name_is_told(claim: str) -> None:
+    pass_ = type("Attaches", (Attaches,), {f"{claim}s": FACTS})()
+    with pytest.raises(FalseClaimError, match=f"^attaches \\(pass 1\\) claims to {claim} 'a', which "):
+        PassManager([pass_], instruments=[CheckClaims()])(fx.symbolic_trace(Model()))

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from torch import fx, nn
 
-from fxpasses.errors import PassError
+from fxpasses.errors import FalseClaimError, PassError
 from fxpasses.manager import Instrument, PassManager, PassResult, Repeat, Step
 
 
@@ -89,3 +89,27 @@ def test_a_failure_puts_the_graph_back_unless_told_otherwise(composite: type[Pas
     with pytest.raises(PassError):
         PassManager([composite([empties])], undo=False)(graph_module)
     assert str(graph_module.graph) != text
+
+
+@pytest.mark.parametrize(
+    ("undo", "state"), [(True, "is as it was before the pipeline"), (False, "is as the pass left it")]
+)
+def test_a_failure_says_in_which_state_the_graph_module_is(undo: bool, state: str) -> None:
+    with pytest.raises(PassError, match=rf"^empties \(pass 1\) raised KeyError: 'empty'\nThe graph module {state};"):
+        PassManager([empties], undo=undo)(traced())
+
+
+def test_a_broken_contract_in_a_pipeline_that_a_pass_runs_stays_that_of_the_inner_pass() -> None:
+    def denies(graph_module: fx.GraphModule) -> PassResult:
+        graph_module.graph.output_node().args = (None,)
+        return PassResult(graph_module, False)
+
+    def runs_its_own(graph_module: fx.GraphModule) -> None:
+        PassManager([denies])(graph_module)
+
+    with pytest.raises(PassError, match=r"runs_its_own .* raised FalseClaimError") as caught:
+        PassManager([skipped, runs_its_own])(traced())
+    assert (caught.value.pass_, caught.value.position) == (runs_its_own, (1,))
+    inner = caught.value.__cause__
+    assert isinstance(inner, FalseClaimError)
+    assert (inner.pass_, inner.position) == (denies, (0,))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
@@ -7,6 +8,7 @@ from typing import ClassVar
 import pytest
 from torch import fx, nn
 
+from fxpasses.errors import UnmetNeedError
 from fxpasses.graph.facts import Fact
 from fxpasses.manager import ALL_FACTS, Pass, PassManager, PassResult
 from fxpasses.manager.needs import facts_after, needs_of
@@ -65,7 +67,7 @@ def test_a_known_fact_is_not_tested_again() -> None:
 
     PassManager([Appends(), a_function, Appends(), Appends()])(fx.symbolic_trace(nn.ReLU()))
     assert len(tested) == 1
-    PassManager([Appends(), append_unseen, Appends()])(fx.symbolic_trace(nn.ReLU()))
+    PassManager([Appends(), append_unseen, Appends(), Appends()])(fx.symbolic_trace(nn.ReLU()))
     assert len(tested) == 3
     PassManager([Appends(), Appends(), Appends()])(fx.symbolic_trace(nn.ReLU()))
     assert len(tested) == 4
@@ -75,3 +77,11 @@ def test_needs_have_a_fixed_order() -> None:
     facts = [Fact(name, lambda graph_module: True) for name in "hbfdaceg"]
     assert list(map(str, needs_of(declaring(needs=frozenset(facts))))) == list("abcdefgh")
     assert needs_of(a_function) == []
+
+
+def test_an_unmet_need_that_no_registered_pass_provides_is_told_as_such() -> None:
+    never = Fact("never", lambda graph_module: False)
+    said = "declaring (pass 1) needs the fact 'never', which does not hold, and nothing before it provides it. "
+    said += "Put a pass that provides it before it."
+    with pytest.raises(UnmetNeedError, match=f"^{re.escape(said)}$"):
+        PassManager([declaring(needs=frozenset({never}))])(fx.symbolic_trace(nn.ReLU()))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -29,7 +30,7 @@ def test_runs_until_nothing_changes() -> None:
     result = Repeat([drop_one])(chain())
     assert [len(each.results) for each in result.results] == [1] * 5
     assert [node.op for node in result.graph_module.graph.nodes] == ["placeholder", "output"]
-    assert result.report.removed == 4
+    assert (result.report.name, result.report.removed) == ("repeat", 4)
 
 
 def test_a_pass_that_always_says_true_does_not_keep_it_going() -> None:
@@ -55,9 +56,9 @@ def test_new_names_each_time_are_one() -> None:
         node.replace_all_uses_with(new)
         graph_module.graph.erase_node(node)
 
-    with pytest.raises(NotConvergedError, match="after round 2 is what it was before the first") as caught:
+    with pytest.raises(NotConvergedError, match=r"after round 2 is what it was before the first\.") as caught:
         Repeat([rebuild], limit=100)(chain())
-    assert "Still changing it: rebuild. It undoes what it did" in str(caught.value)
+    assert "Still changing it: rebuild. It undoes what it did, or never ends; if it only" in str(caught.value)
 
 
 def test_reaching_the_limit_is_an_error_that_puts_the_graph_back() -> None:
@@ -136,3 +137,38 @@ def test_ten_rounds_are_the_limit_if_none_is_given() -> None:
 def test_a_repetition_prints_as_its_text() -> None:
     assert str(Repeat([NameNodes()])) == "repeat(name-nodes)"
     assert str(Repeat([NameNodes(), Repeat([])], limit=4)) == "repeat{limit=4}(name-nodes, repeat())"
+
+
+def to_abs(graph_module: fx.GraphModule) -> None:
+    for node in graph_module.graph.find_nodes(op="call_method", target="neg"):
+        node.target = "abs"
+
+
+def to_neg(graph_module: fx.GraphModule) -> None:
+    for node in graph_module.graph.find_nodes(op="call_method", target="abs"):
+        node.target = "neg"
+
+
+def changes_nothing(graph_module: fx.GraphModule) -> None:
+    pass
+
+
+def test_passes_that_undo_each_other_are_named_and_no_others() -> None:
+    said = "after round 2 is what it was before the first. Still changing it: to_abs, to_neg. They undo each other; if"
+    with pytest.raises(NotConvergedError, match=re.escape(said)):
+        Repeat([to_abs, changes_nothing, PassManager([to_neg])])(chain())
+
+
+@pytest.mark.parametrize(("drops", "rounds"), [(0, (4, "before the first")), (1, (5, "after round 1"))])
+def test_a_cycle_of_several_rounds_is_told_with_the_round_where_it_began(drops: int, rounds: tuple[int, str]) -> None:
+    def swap(graph_module: fx.GraphModule) -> None:
+        if len(graph_module.graph.nodes) > 6 - drops:
+            drop_one(graph_module)
+        elif graph_module.graph.find_nodes(op="call_method", target="neg"):
+            to_abs(graph_module)
+        else:
+            to_neg(graph_module)
+
+    said = "the graph after round {} is what it was {}.".format(*rounds)
+    with pytest.raises(NotConvergedError, match=re.escape(said)):
+        Repeat([swap], limit=9)(chain())

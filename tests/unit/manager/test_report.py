@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import time
 
+import pytest
 from torch import fx, nn
 
 from fxpasses.manager import PassManager, Report, SkipPasses
@@ -29,6 +30,7 @@ def test_a_pass_that_did_not_run_did_nothing() -> None:
     result = manager(fx.symbolic_trace(nn.ReLU()))
     skipped = Report("name-nodes", (0,), skipped="named in SkipPasses")
     assert not result.modified
+    assert not result.results[0].modified
     assert result.report.children == (skipped,)
     for report in (result.report, skipped):
         assert not report.changed
@@ -52,3 +54,24 @@ def test_json_is_indented_unless_it_is_to_be_one_line() -> None:
     assert report.to_json().splitlines()[:2] == ["{", '  "name": "pipeline",']
     assert len(report.to_json(indent=None).splitlines()) == 1
     assert json.loads(report.to_json()) == json.loads(report.to_json(None)) == json.loads(json.dumps(report.as_dict()))
+
+
+def test_a_table_has_no_column_without_an_entry_and_entries_end_where_their_heading_does() -> None:
+    heading, *rows = str(report_of()).splitlines()
+    assert heading.split() == ["pass", "ms", "changed"]
+    assert {len(row) for row in rows} == {len(heading)}
+    ends = {row.index(row.split()[1]) + len(row.split()[1]) for row in rows}
+    assert ends == {heading.index("ms") + len("ms")}
+
+
+def test_rich_shows_numbers_to_the_right_and_dims_what_changed_nothing() -> None:
+    pytest.importorskip("rich")
+    table = report_of("name-nodes").__rich__()
+    assert [(column.header, column.justify) for column in table.columns] == [
+        ("pass", "left"),
+        *((name, "right") for name in ("ms", "changed", "added", "removed", "replaced", "edited")),
+        ("skipped", "left"),
+    ]
+    assert list(table.columns[0].cells) == ["pipeline", "  sleeps", "  pipeline", "    name-nodes"]
+    assert [row.style for row in table.rows] == ["dim"] * 4
+    assert [row.style for row in report_of().__rich__().rows] == [None, "dim", None, None]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import torch
 from torch import fx
 from torch.fx.passes.shape_prop import ShapeProp
 
-from fxpasses.manager import Blame, PassManager, blame
+from fxpasses.manager import Blame, Pass, PassManager, PassResult, blame
 
 
 def takes_relu_for_sigmoid(graph_module: fx.GraphModule) -> None:
@@ -138,3 +139,42 @@ def test_a_malformed_graph_is_found_even_if_a_later_pass_makes_it_anew() -> None
     found = blame(PassManager([spells_cos_as_a_method, clears_users, makes_anew]), graph_module, [torch.ones(3)])
     assert found is not None
     assert (found.position, found.wrong.kind) == ((1,), "malformed users")
+
+
+@dataclass(frozen=True)
+class CountsNothing(Pass):
+    def call(self, graph_module: fx.GraphModule) -> PassResult:
+        takes_relu_for_sigmoid(graph_module)
+        return PassResult(graph_module, True)
+
+
+@dataclass(frozen=True)
+class Counts(Pass):
+    """Says that it made so many rewrites, or nothing of them; may go wrong only where there is no limit."""
+
+    told: int | None = None
+    minds_a_limit: bool = True
+    rewrite_limit: int | None = None
+
+    def call(self, graph_module: fx.GraphModule) -> PassResult:
+        if self.minds_a_limit or self.rewrite_limit is None:
+            takes_relu_for_sigmoid(graph_module)
+        return PassResult(graph_module, True, **({} if self.told is None else {"rewrites": self.told}))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "rewrite"),
+    [
+        (CountsNothing(), None),
+        (Counts(), None),
+        (Counts(told=0), None),
+        (Counts(told=1), 1),
+        (Counts(told=1, minds_a_limit=False), None),
+    ],
+)
+def test_a_rewrite_is_blamed_where_the_pass_counts_them_and_is_wrong_with_so_many(
+    wrong: Pass, rewrite: int | None
+) -> None:
+    found = blamed(wrong)
+    assert found is not None
+    assert (found.pass_, found.wrong.kind, found.rewrite) == (wrong, "other values", rewrite)

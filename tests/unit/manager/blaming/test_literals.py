@@ -3,7 +3,7 @@ from __future__ import annotations
 import collections
 import math
 import operator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -12,12 +12,16 @@ from torch import nn
 from fxpasses.manager.blaming.literals import Expressions
 
 
+class Tanh(nn.Module):
+    """Prints like torch's own, and is another one."""
+
+
 class Pair(NamedTuple):
     first: int
     second: str
 
 
-def evaluated(text: str, expressions: Expressions) -> object:
+def evaluated(text: str, expressions: Expressions) -> Any:
     names: dict[str, object] = {"nn": nn}
     for name in expressions.imports:
         exec(f"import {name}", names)
@@ -69,3 +73,22 @@ def test_an_expression_makes_a_module_of_the_same_kind_and_shapes(module: nn.Mod
     found = evaluated(expressions.of_module(module), expressions)
     assert repr(found) == repr(module)
     assert [value.shape for value in found.parameters()] == [value.shape for value in module.parameters()]
+
+
+@pytest.mark.parametrize(
+    ("module", "text"),
+    [
+        (nn.ReLU(inplace=True), "nn.ReLU(inplace=True)"),
+        (nn.Linear(2, 3), "nn.Linear(in_features=2, out_features=3, bias=True)"),
+    ],
+)
+def test_a_module_is_spelled_as_it_prints_where_that_makes_it_again(module: nn.Module, text: str) -> None:
+    assert Expressions().of_module(module) == text
+
+
+@pytest.mark.parametrize("module", [Tanh(), nn.Linear(2, 3, dtype=torch.float64), nn.Sequential(nn.Tanh())], ids=repr)
+def test_a_module_that_prints_like_another_one_is_kept_as_it_is(module: nn.Module) -> None:
+    expressions = Expressions()
+    found = evaluated(expressions.of_module(module), expressions)
+    assert list(map(type, found.modules())) == list(map(type, module.modules()))
+    assert [value.dtype for value in found.parameters()] == [value.dtype for value in module.parameters()]

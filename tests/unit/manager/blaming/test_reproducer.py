@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ast
 from types import SimpleNamespace
 from typing import Any
 
@@ -42,9 +43,11 @@ def drops_cos_of_forties_and_fails_otherwise(graph_module: fx.GraphModule) -> No
     drops_cos(graph_module)
 
 
-def written(pass_: PassLike, graph_module: fx.GraphModule | None = None) -> tuple[str, Wrong]:
+def written(
+    pass_: PassLike, graph_module: fx.GraphModule | None = None, inputs: tuple[Any, ...] = (torch.ones(3),)
+) -> tuple[str, Wrong]:
     graph_module = graph_module or fx.symbolic_trace(Model())
-    manager, judgement = PassManager([pass_]), Judgement([torch.ones(3)])
+    manager, judgement = PassManager([pass_]), Judgement(inputs)
     wrong = judgement.judge(manager, graph_module)
     assert wrong is not None
     return script_of(manager, graph_module, judgement, wrong), wrong
@@ -65,10 +68,10 @@ def test_tensors_are_kept_where_only_they_show_what_is_wrong(pass_: PassLike) ->
     assert script.splitlines()[0] == f'"""{pass_.__name__}: {wrong.text}'
 
 
-def made_by(script: str) -> fx.GraphModule:
+def made_by(script: str, maker: str = "make_graph_module") -> Any:
     names: dict[str, Any] = {"__name__": "script"}
     exec(script, names)
-    return names["make_graph_module"]()
+    return names[maker]()
 
 
 def test_the_graph_holds_attributes_of_the_same_kinds() -> None:
@@ -107,3 +110,51 @@ def test_recorded_shapes_are_there_again() -> None:
     assert made["cos"]["val"].device.type == "meta"
     assert made["mul"]["example_value"].dtype == torch.float64
     assert "val" not in made["x"]
+
+
+def test_what_is_attached_to_a_node_for_good_is_there_again() -> None:
+    graph_module = fx.symbolic_trace(Model())
+    custom = {"name": "cos.0", "shape": (3, None)}
+    next(each for each in graph_module.graph.nodes if each.name == "cos").meta["custom"] = custom
+    script, _ = written(drops_cos, graph_module)
+    assert [each.meta.get("custom") for each in made_by(script).graph.nodes if each.name in ("x", "cos")] == [
+        None,
+        custom,
+    ]
+
+
+class WithModules(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear, self.drop = nn.Linear(3, 3), nn.Dropout().eval()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.cos(self.drop(self.linear(self.linear(x))))
+
+
+def test_modules_are_made_once_each_by_their_constructors_and_are_in_the_same_mode() -> None:
+    script, _ = written(drops_cos, fx.symbolic_trace(WithModules()))
+    assert "torch.load" not in script
+    assert script.count("place(root, 'linear', nn.Linear(") == 1
+    made = made_by(script)
+    assert (made.linear.training, made.drop.training) == (True, False)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.complex64])
+def test_inputs_are_of_the_same_kinds(dtype: torch.dtype) -> None:
+    graph_module = fx.symbolic_trace(lambda x, factor: torch.cos(x) * factor)
+    script, _ = written(drops_cos, graph_module, (torch.ones(3, dtype=dtype), 3))
+    assert "torch.load" not in script
+    tensor, factor = made_by(script, "make_inputs")
+    assert (tensor.shape, tensor.dtype, factor) == ((3,), dtype, 3)
+    assert not {*tensor.tolist()} <= {0, 1}
+
+
+def raises_a_path(graph_module: fx.GraphModule) -> None:
+    raise ValueError('no """C:\\users\\x""" here')
+
+
+def test_what_an_error_says_does_not_break_the_script() -> None:
+    script, _ = written(raises_a_path)
+    first = str(ast.get_docstring(ast.parse(script))).splitlines()[0]
+    assert first == "raises_a_path: raises_a_path (pass 1) raised ValueError: no '''C:/users/x''' here"

@@ -110,3 +110,26 @@ def test_what_one_pass_edits_of_a_node_is_one_cause() -> None:
     PassManager([edits, edits_meta], instruments=[provenance])(traced())
     (cause,) = provenance.why("relu")
     assert cause.fields == ("target", *(f"meta['{key}']" for key in "abcdefgh"), "meta['place']")
+
+
+def test_a_node_that_is_not_in_the_graph_is_told_by_its_name() -> None:
+    provenance, graph_module = Provenance(), traced()
+    gone = node(graph_module, "relu")
+    PassManager([replaces], instruments=[provenance])(graph_module)
+    with pytest.raises(UnknownNodeError, match=r"has no node 'relu'\.$"):
+        provenance.why(gone)
+
+
+def test_a_node_that_a_copy_leaves_out_is_forgotten() -> None:
+    def leaves_mul_out(graph_module: fx.GraphModule) -> fx.GraphModule:
+        graph = fx.Graph()
+        graph.graph_copy(graph_module.graph, node_of := {})
+        graph.erase_node(node_of[node(graph_module, "mul")])
+        graph.output(node_of[node(graph_module, "sum_1")])
+        return fx.GraphModule(graph_module, graph)
+
+    provenance = Provenance()
+    PassManager([sets_args, retargets, leaves_mul_out], instruments=[provenance])(traced())
+    assert [str(cause) for cause in provenance.why("relu")] == ["retargets (pass 2) edited target"]
+    with pytest.raises(UnknownNodeError, match="no node 'mul'"):
+        provenance.why("mul")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 import sys
+from enum import Enum
 from types import ModuleType
 
 import pytest
@@ -42,3 +43,23 @@ def test_a_string_that_looks_like_a_constant_is_quoted(word: str) -> None:
 def test_a_path_into_a_module_that_was_made_by_hand_is_a_mere_string(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "made_by_hand", ModuleType("made_by_hand"))
     assert value_of(Word("made_by_hand.conv")) == "made_by_hand.conv"
+
+
+def test_the_name_of_a_module_alone_is_a_mere_string() -> None:
+    assert value_of(Word("json")) == "json"
+
+
+class Mode(str, Enum):
+    FAST = "fast"
+
+
+def test_a_member_of_an_enumeration_is_written_as_its_path_even_if_it_is_a_string(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, __name__, sys.modules[__name__])
+    assert text_of(Mode.FAST) == f"{__name__}.Mode.FAST"
+    assert value_of(Word(text_of(Mode.FAST))) is Mode.FAST
+
+
+def test_a_set_is_written_in_a_fixed_order() -> None:
+    assert text_of(frozenset("hbfdaceg")) == text_of(set("gecadfbh")) == "[a, b, c, d, e, f, g, h]"
