@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -38,7 +39,8 @@ def make_graph_module():
     graph = fx.Graph()
     v = {{}}
 {nodes}
-    return fx.GraphModule(root, graph)
+    graph_module = fx.GraphModule(root, graph)
+{attached}    return graph_module
 
 
 def make_inputs():
@@ -70,7 +72,8 @@ def script_of(manager: PassManager, graph_module: fx.GraphModule, judgement: Jud
     """Returns the script.
 
     Parameters and inputs are made at random by their shapes if the same is wrong with those; otherwise the script
-    holds them. What it says is expected and there is what it prints when it is run.
+    holds them, and what is attached to the graph module as far as it can be pickled. What it says is expected and
+    there is what it prints when it is run.
 
     Args:
         manager: The pipeline.
@@ -107,6 +110,7 @@ class _Writer:
         modules = "\n".join(f"    {line}" for line in self._modules(graph_module))
         nodes = "\n".join(f"    {line}" for node in graph_module.graph.nodes for line in self._node(node))
         inputs = f"({''.join(self._input(value) + ', ' for value in judgement.inputs).strip()})"
+        attached = "".join(f"    {line}\n" for line in self._attached(graph_module))
         got = f"# expected: {shortened(wrong.expected)}\n# got: {shortened(wrong.got)}\n"
         return _TEMPLATE.format(
             headline=headline,
@@ -119,6 +123,7 @@ class _Writer:
             training=graph_module.training,
             modules=modules,
             nodes=nodes,
+            attached=attached,
             inputs=inputs,
         )
 
@@ -158,6 +163,11 @@ class _Writer:
             value = node.meta.get(key)
             if isinstance(value, (torch.Tensor, TensorMetadata)):
                 yield f"v[{node.name!r}].meta[{key!r}] = {self._recorded(value)}"
+
+    def _attached(self, graph_module: fx.GraphModule) -> Iterator[str]:
+        for key, value in graph_module.meta.items() if self.exact else ():
+            with suppress(Exception):  # whatever a value raises that cannot be pickled: the rest is worth having
+                yield f"graph_module.meta[{key!r}] = {self.expressions.pickled(value)}"
 
     def _recorded(self, value: torch.Tensor | TensorMetadata) -> str:
         empty = f"torch.empty({tuple(value.shape)}, dtype={value.dtype}, device='meta')"

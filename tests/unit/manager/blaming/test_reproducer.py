@@ -158,3 +158,20 @@ def test_what_an_error_says_does_not_break_the_script() -> None:
     script, _ = written(raises_a_path)
     first = str(ast.get_docstring(ast.parse(script))).splitlines()[0]
     assert first == "raises_a_path: raises_a_path (pass 1) raised ValueError: no '''C:/users/x''' here"
+
+
+def drops_cos_if_told(graph_module: fx.GraphModule) -> None:
+    if graph_module.meta.get("layers") == {"cos": graph_module.meta.get("count")}:
+        drops_cos(graph_module)
+
+
+@pytest.mark.parametrize("pass_", [drops_cos, drops_cos_if_told])
+def test_what_is_attached_to_the_graph_module_is_there_again_where_it_takes_that_to_show_it(pass_: PassLike) -> None:
+    graph_module = fx.symbolic_trace(Model())
+    graph_module.meta.update({"cannot be pickled": lambda: None, "layers": {"cos": 1}, "count": 1})
+    script, wrong = written(pass_, graph_module)
+    made = made_by(script)
+    assert made.meta == ({} if pass_ is drops_cos else {"layers": {"cos": 1}, "count": 1})
+    found = Judgement(made_by(script, "make_inputs")).judge(PassManager([pass_]), made)
+    assert found is not None
+    assert found.kind == wrong.kind
