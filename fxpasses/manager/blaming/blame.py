@@ -239,5 +239,4 @@ def _reduced(pass_: PassLike, given: fx.GraphModule, judgement: Judgement) -> tu
         graph_module, args = minimize(given, judgement.inputs, fails)
     except RequestError:  # it only fails with what is not in the graph, such as its way of taking inputs
         return given, tuple(judgement.inputs)
-    graph_module.meta.update(given.meta)
     return graph_module, args

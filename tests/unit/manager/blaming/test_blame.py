@@ -178,3 +178,18 @@ def test_a_rewrite_is_blamed_where_the_pass_counts_them_and_is_wrong_with_so_man
     found = blamed(wrong)
     assert found is not None
     assert (found.pass_, found.wrong.kind, found.rewrite) == (wrong, "other values", rewrite)
+
+
+def takes_relu_for_sigmoid_if_fast(graph_module: fx.GraphModule) -> None:
+    if graph_module.meta.get("mode") == "fast":
+        takes_relu_for_sigmoid(graph_module)
+
+
+def test_what_is_attached_to_the_graph_module_is_kept_while_the_graph_is_reduced() -> None:
+    graph_module = fx.symbolic_trace(lambda x: torch.cos(torch.relu(x + 1)))
+    graph_module.meta["mode"] = "fast"
+    found = blame(PassManager([takes_relu_for_sigmoid_if_fast]), graph_module, [torch.ones(3)])
+    assert found is not None
+    assert [node.name for node in found.graph_module.graph.nodes] == ["x", "relu", "output"]
+    assert found.graph_module.meta == {"mode": "fast"}
+    assert "graph_module.meta['mode'] = torch.load(" in found.script
