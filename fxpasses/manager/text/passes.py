@@ -96,7 +96,7 @@ def _converted(items: list[object], wanted: Callable[[Iterable[object]], object]
 
 
 def _is_scalar(kind: object) -> bool:
-    return kind is Any or kind is str or (isinstance(kind, type) and not issubclass(kind, Iterable))
+    return kind is str or not isinstance(kind, type) or not issubclass(kind, Iterable)
 
 
 def _kinds(hint: object) -> list[object]:

@@ -108,12 +108,13 @@ def test_a_class_is_found_by_its_path_and_a_dtype_too() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a,", "expected the name of a pass, found the end"),
+        ("a,", "expected the name of a pass, found the end:"),
         ("a b", "expected ',' or the end, found 'b'"),
         ("pipeline(a", r"expected '\)', found the end"),
         ("a{b}", "expected '=', found '}'"),
+        ("a{b=}", "expected a value, found '}'"),
         ("a{b=1 c=2}", "expected ',' or '}', found 'c'"),
-        ("a{b=1, b=2}", "the option 'b' is given twice"),
+        ("a{b=1, b=2}", "the option 'b' is given twice, found 'b':"),
         ('"ab', "a string that does not end"),
         ("no-such-pass", "No pass is registered as 'no-such-pass'"),
         (f"{HERE}.Option", f"leads nowhere: {HERE} has no 'Option'. Did you mean Options"),

@@ -18,6 +18,9 @@ class Options(Pass):
     counts: list[int] = field(default_factory=list)
     kinds: frozenset[str] = frozenset()
     axes: int | tuple[int, ...] = 0
+    keys: str | tuple[str, ...] = ""
+    layers: Literal["all"] | tuple[str, ...] = ()
+    pairs: tuple[tuple[str, str], ...] = ()
     names: tuple[str, ...] | None = ("a",)
     mode: Literal["fast", "exact"] = "exact"
     word: str = ""
@@ -51,6 +54,11 @@ def importable(monkeypatch: pytest.MonkeyPatch) -> None:
         ("kinds=[a, b]", frozenset({"a", "b"})),
         ("axes=1", 1),
         ("axes=[1]", (1,)),
+        ("keys=a", "a"),
+        ("keys=[a]", ("a",)),
+        ("layers=all", "all"),
+        ("layers=[all]", ("all",)),
+        ("pairs=[[a, b]]", (("a", "b"),)),
         ("names=none", None),
         ("names=b", ("b",)),
         ("mode=fast", "fast"),
@@ -69,3 +77,19 @@ def test_a_pass_that_takes_any_number_of_arguments_needs_none() -> None:
     (pass_,) = PassManager.parse(f"{HERE}.AnyNumber").passes
     assert type(pass_) is AnyNumber
     assert str(PassManager([pass_])) == f"{HERE}.AnyNumber"
+
+
+class Untyped(Pass):
+    """Has an option without an annotation."""
+
+    def __init__(self, size=0) -> None:
+        object.__setattr__(self, "size", size)
+
+    def call(self, graph_module: fx.GraphModule) -> PassResult:
+        return PassResult(graph_module, False)
+
+
+@pytest.mark.parametrize(("text", "size"), [("3", 3), ("[3]", [3]), ("{a=3}", {"a": 3})])
+def test_an_option_without_an_annotation_takes_a_value_as_it_is(text: str, size: object) -> None:
+    (pass_,) = PassManager.parse(f"{HERE}.Untyped{{size={text}}}").passes
+    assert getattr(pass_, "size", None) == size
