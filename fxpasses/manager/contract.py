@@ -14,6 +14,7 @@ from torch.fx.passes.infra.pass_base import PassResult as TorchPassResult
 
 from fxpasses.errors import ArgumentTypeError
 from fxpasses.graph.facts import Fact
+from fxpasses.manager.names import pass_name
 
 PassLike = Callable[[fx.GraphModule], Any]
 """What a pipeline runs: a pass, or any function of a graph module that returns a `PassResult`."""
@@ -109,15 +110,28 @@ class Pass(PassBase):
         _require_known_claim(cls)
 
     def __call__(self, graph_module: fx.GraphModule) -> PassResult:
-        """Runs the precondition on the given graph module, the pass, and the postcondition on its result."""
+        """Runs the precondition on the given graph module, the pass, and the postcondition on its result.
+
+        Raises:
+            ArgumentTypeError: The pass returned something else than a result.
+        """
         self.requires(graph_module)
         result = self.call(graph_module)
+        if not isinstance(cast("object", result), TorchPassResult):
+            raise no_result(self, result)
         self.ensures(result.graph_module)
         return result
 
     @abstractmethod
     def call(self, graph_module: fx.GraphModule) -> PassResult:
         """Transforms or analyses `graph_module`; see the class for what a subclass owes."""
+
+
+def no_result(pass_: object, outcome: object) -> ArgumentTypeError:
+    """Makes the error for a pass that returned something else than a result."""
+    return ArgumentTypeError(
+        f"{pass_name(pass_)} returned {type(outcome).__name__}; a pass returns PassResult(graph_module, modified)."
+    )
 
 
 def _require_facts(pass_type: type[Pass], name: str) -> None:

@@ -10,16 +10,15 @@ from typing import ClassVar, NoReturn, cast
 
 from torch import fx
 
-from fxpasses.errors import ArgumentTypeError, ContractError, PassError
+from fxpasses.errors import ContractError, PassError
 from fxpasses.graph.analyses import shared_analyses
 from fxpasses.graph.facts import Fact
 from fxpasses.graph.module_tree import ModuleTree
 from fxpasses.graph.snapshot import Snapshot
 from fxpasses.graph.state import GraphState
 from fxpasses.manager.claims import check_claims
-from fxpasses.manager.contract import Pass, PassLike, PassResult
+from fxpasses.manager.contract import Pass, PassLike, PassResult, no_result
 from fxpasses.manager.instrument import Instrument, Step
-from fxpasses.manager.names import pass_name
 from fxpasses.manager.needs import Placed, check_needs, facts_after, needs_of, place_text, unmet
 from fxpasses.manager.report import Report
 
@@ -194,12 +193,10 @@ def as_result(outcome: object, pass_: PassLike, graph_module: fx.GraphModule) ->
     """
     if isinstance(outcome, PassResult):
         return outcome, outcome.modified
-    if outcome is None and not isinstance(pass_, Pass):
+    if outcome is None:
         return PassResult(graph_module, False), None
-    if isinstance(outcome, fx.GraphModule) and not isinstance(pass_, Pass):
+    if isinstance(outcome, fx.GraphModule):
         return PassResult(outcome, False), None
     if isinstance(outcome, tuple) and len(outcome) == 2 and isinstance(outcome[0], fx.GraphModule):
         return PassResult(outcome[0], bool(outcome[1])), bool(outcome[1])
-    raise ArgumentTypeError(
-        f"{pass_name(pass_)} returned {type(outcome).__name__}; a pass returns PassResult(graph_module, modified)."
-    )
+    raise no_result(pass_, outcome)

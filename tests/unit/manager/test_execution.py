@@ -1,12 +1,13 @@
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 import pytest
 from torch import fx, nn
 
 from fxpasses.errors import FalseClaimError, PassError
-from fxpasses.manager import Instrument, PassManager, PassResult, Repeat, Step
+from fxpasses.manager import Instrument, Pass, PassManager, PassResult, Repeat, Step
 
 
 class Noting(Instrument):
@@ -113,3 +114,52 @@ def test_a_broken_contract_in_a_pipeline_that_a_pass_runs_stays_that_of_the_inne
     inner = caught.value.__cause__
     assert isinstance(inner, FalseClaimError)
     assert (inner.pass_, inner.position) == (denies, (0,))
+
+
+class Returns(Pass):
+    """Returns no PassResult."""
+
+    def __init__(self, what: str) -> None:
+        object.__setattr__(self, "what", what)
+
+    def call(self, graph_module: fx.GraphModule) -> PassResult:
+        made = {"None": None, "module": graph_module, "pair": (graph_module, True)}
+        return cast("PassResult", made[getattr(self, "what", "")])
+
+
+def returning(make: Callable[[fx.GraphModule], object]) -> Callable[[fx.GraphModule], object]:
+    def returns(graph_module: fx.GraphModule) -> object:
+        return make(graph_module)
+
+    return returns
+
+
+@pytest.mark.parametrize(
+    ("pass_", "kind"),
+    [
+        (Returns("None"), "NoneType"),
+        (Returns("module"), "Sequential"),
+        (Returns("pair"), "tuple"),
+        (returning(lambda graph_module: (graph_module,)), "tuple"),
+        (returning(lambda graph_module: (graph_module, True, 3)), "tuple"),
+        (returning(lambda graph_module: [graph_module, True]), "list"),
+        (returning(lambda graph_module: (graph_module.graph, True)), "tuple"),
+        (returning(lambda graph_module: graph_module.graph), "Graph"),
+        (returning(lambda graph_module: 3), "int"),
+    ],
+)
+def test_what_is_no_result_is_told_by_its_type(pass_: Callable[[fx.GraphModule], object], kind: str) -> None:
+    said = rf"raised ArgumentTypeError: returns returned {kind}; a pass returns PassResult\(graph_module, modified\)\."
+    with pytest.raises(PassError, match=said):
+        PassManager([pass_])(traced())
+
+
+@pytest.mark.parametrize("modified", [True, False])
+def test_a_function_may_return_a_pair(modified: bool) -> None:
+    def returns_a_pair(graph_module: fx.GraphModule) -> tuple[fx.GraphModule, bool]:
+        if modified:
+            graph_module.graph.output_node().args = (None,)
+        return graph_module, modified
+
+    result = PassManager([returns_a_pair])(traced())
+    assert result.modified == result.report.children[0].claimed == modified
