@@ -1,6 +1,11 @@
 from __future__ import annotations
 
 import ast
+import base64
+import json
+import math
+import operator
+import re
 from types import SimpleNamespace
 from typing import Any
 
@@ -114,13 +119,16 @@ def test_recorded_shapes_are_there_again() -> None:
 
 def test_what_is_attached_to_a_node_for_good_is_there_again() -> None:
     graph_module = fx.symbolic_trace(Model())
-    custom = {"name": "cos.0", "shape": (3, None)}
+    custom = {"name": "cos.0", "made by": (json.dumps, operator.add, ast.parse, math.floor, re.match, base64.b64encode)}
     next(each for each in graph_module.graph.nodes if each.name == "cos").meta["custom"] = custom
     script, _ = written(drops_cos, graph_module)
     assert [each.meta.get("custom") for each in made_by(script).graph.nodes if each.name in ("x", "cos")] == [
         None,
         custom,
     ]
+    imports = [line for line in script.splitlines() if line.startswith("import ")]
+    assert len(imports) == 7
+    assert imports == sorted(imports)
 
 
 class WithModules(nn.Module):
