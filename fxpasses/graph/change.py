@@ -105,7 +105,7 @@ def _suspects(before: GraphColumns, after: GraphColumns) -> tuple[Iterator[NodeR
     one of their fields is another object.
     """
     start = _common(before.nodes, after.nodes)
-    stop = min(_common(before.nodes[::-1], after.nodes[::-1]), len(before.nodes) - start, len(after.nodes) - start)
+    stop = min(_common(before.nodes[::-1], after.nodes[::-1]), len(before.nodes) - start)
     head, tail = _set_anew(before, after, 0, start), _set_anew(before, after, -stop, None) if stop else []
     shift, end = len(after.nodes) - len(before.nodes), len(before.nodes) - stop
     indices = [*head, *range(start, end), *(end + index for index in tail)]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from torch import fx
 
-from fxpasses.graph.calls import map_structure
+from fxpasses.graph.calls import leaves, map_structure
 from fxpasses.graph.meta import qualified_name
 
 if TYPE_CHECKING:
@@ -79,15 +79,7 @@ def target_text(node: fx.Node) -> str:
 
 def operands(node: fx.Node) -> list[fx.Node]:
     """Returns the values that `node` uses, in the order of its arguments, each as often as it is used."""
-    found: list[fx.Node] = []
-
-    def collect(part: object) -> object:
-        if isinstance(part, fx.Node):
-            found.append(part)
-        return part
-
-    map_structure((node.args, dict(node.kwargs)), collect)
-    return found
+    return [part for part in leaves((node.args, dict(node.kwargs))) if isinstance(part, fx.Node)]
 
 
 def _without_node(part: object) -> object:

@@ -7,7 +7,6 @@ dozen ordinary attributes. Torch's generated code goes all the way from `self` f
 
 from __future__ import annotations
 
-import keyword
 import re
 import threading
 from collections import Counter
@@ -98,7 +97,7 @@ def _expression(base: str, path: str) -> str:
 def _free_name(path: str, taken: set[str]) -> str:
     name = re.sub(r"\W", "_", path)
     name = f"_{name}" if name[:1].isdigit() else name
-    while name in taken or keyword.iskeyword(name):
+    while name in taken:
         name += "_"
     taken.add(name)
     return name

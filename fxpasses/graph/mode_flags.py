@@ -6,6 +6,8 @@ from typing import Any
 
 from torch import nn
 
+_LISTS = (nn.ModuleList, nn.Sequential)
+
 
 def has_own_train(module: nn.Module) -> bool:
     """Whether a module does more, or something else, when its mode is set than to set its flag and its children's."""
@@ -38,7 +40,7 @@ class ModeFlags:
         self._others: list[nn.Module] = []
         self._childless: list[dict[str, nn.Module | None]] = []
         self._children = [root._modules]
-        # Lists of modules and the like make a new dict of children when one is deleted.
+        # Lists of modules and the like make a new dict of children when some are deleted, even if there were none.
         self._rebuilding: list[tuple[nn.Module, dict[str, nn.Module | None]]] = [(root, root._modules)]
         self._find(root)
         self._copies = [children.copy() for children in self._children]
@@ -60,7 +62,7 @@ class ModeFlags:
                 waiting.extend(children.values())
             else:
                 self._childless.append(children)
-            if children and type(module) is not nn.Module:
+            if isinstance(module, _LISTS) or (children and type(module) is not nn.Module):
                 self._rebuilding.append((module, children))
 
     def still_hold(self) -> bool:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import operator
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -47,6 +48,8 @@ def test_equal_arguments_that_are_not_the_same_object_are_alike(text: str) -> No
         (("x", [1]), ("x", (1,))),
         (("x", [1]), ("x", [1, 1])),
         (("x", {"a": 1, "b": 2}), ("x", {"b": 2, "a": 1})),
+        (("x", {"a": 1}), ("x", {"b": 1})),
+        (("x", {"a": 1}), ("x", {"a": 1, "b": 2})),
         (("x", slice(1)), ("x", slice(2))),
         (("x", float("nan")), ("x", float("nan"))),
     ],
@@ -67,3 +70,33 @@ def test_an_operation_of_another_kind_is_not_alike_though_its_target_is() -> Non
         calls.append(graph.create_node(op, "relu", (graph.placeholder("x"),)))
     names = [{node: node.name for node in call.graph.nodes} for call in calls]
     assert not Alike(*names).nodes(*calls)
+
+
+def _calling(op: str, target: Any) -> fx.Node:
+    graph = fx.Graph()
+    return graph.create_node(op, target, (graph.placeholder("x"),))
+
+
+def _are_alike(one: fx.Node, other: fx.Node) -> bool:
+    return Alike(*({node: node.name for node in call.graph.nodes} for call in (one, other))).nodes(one, other)
+
+
+def test_a_method_of_one_name_is_one_method() -> None:
+    one, other = ("".join(["a", "bs"]) for _ in range(2))
+    assert one is not other
+    assert _are_alike(_calling("call_method", one), _calling("call_method", other))
+    assert not _are_alike(_calling("call_method", "abs"), _calling("call_method", "neg"))
+
+
+@dataclass(frozen=True)
+class _Over:
+    number: float
+    __name__ = "over"
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        return self.number / x
+
+
+def test_functions_that_say_they_are_equal_may_still_compute_something_else() -> None:
+    assert _Over(0.0) == _Over(-0.0)
+    assert not _are_alike(_calling("call_function", _Over(0.0)), _calling("call_function", _Over(-0.0)))

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import operator
+from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, fx
+from torch.nn import functional
 
 from fxpasses.graph.analyses import effects_of, shared_analyses
 
@@ -67,3 +70,25 @@ def test_without_what_put_a_tensor_into_a_list_a_write_into_an_item_is_none_into
         assert effects_of(graph_module) is before
         graph.erase_node(put)
         assert not effects_of(graph_module).may_write(written, y)
+
+
+@pytest.mark.parametrize(
+    ("field", "before", "after"),
+    [("args", (False,), (True,)), ("kwargs", {"inplace": False}, {"inplace": True})],
+    ids=["by position", "by keyword"],
+)
+def test_a_call_that_is_given_something_else_has_other_effects(field: str, before: Any, after: Any) -> None:
+    graph = fx.Graph()
+    y = graph.call_method("clone", (graph.placeholder("x"),))
+    positions = field == "args"
+
+    def arguments(more: Any) -> Any:
+        return (y, *more) if positions else {"input": y, **more}
+
+    relu = graph.call_function(functional.relu, **{field: arguments(before)})
+    graph.output(relu)
+    graph_module = fx.GraphModule(torch.nn.Module(), graph)
+    with shared_analyses():
+        assert not effects_of(graph_module).may_write(relu, y)
+        setattr(relu, field, arguments(after))
+        assert effects_of(graph_module).may_write(relu, y)

@@ -24,7 +24,13 @@ def test_a_value_is_the_same_as_itself(value: object) -> None:
         (torch.tensor([0, 1]), torch.tensor([0, 2]), "1 of 2 elements differ, first at [1]: 1 instead of 2"),
         (torch.tensor([True]), torch.tensor([False]), "1 of 1 elements differ, first at [0]: True instead of False"),
         (torch.tensor([NAN]), torch.tensor([0.0]), "1 of 1 elements differ, first at [0]: nan instead of 0.0"),
+        (
+            torch.tensor([NAN, 1.0]),
+            torch.tensor([NAN, 2.0]),
+            "1 of 2 elements differ, first at [1]: 1.0 instead of 2.0",
+        ),
         ({"a": (1, 2)}, {"a": (1, 3)}, "at ['a'][1]: 2 instead of 3"),
+        ({"a": 1, "b": 2}, {"a": 1, "b": 3}, "at ['b']: 2 instead of 3"),
         ({"a": 1, "b": 2}, {"b": 2, "a": 1}, "keys ['a', 'b'] instead of ['b', 'a']"),
         ((1,), [1], "a tuple of 1 instead of a list of 1"),
         ((1, 2), (1,), "a tuple of 2 instead of a tuple of 1"),

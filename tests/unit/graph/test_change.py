@@ -7,6 +7,7 @@ import operator
 import pytest
 import torch
 from torch import fx, nn
+from torch.fx.graph import CodeGen
 
 from fxpasses.graph.change import GraphChange, compare
 from fxpasses.graph.lazy_graph_module import with_own_graph
@@ -66,3 +67,43 @@ def test_a_graph_inside_that_is_gone_is_told_by_its_path() -> None:
 def test_that_another_graph_module_is_another_module_is_no_difference() -> None:
     graph_module = fx.symbolic_trace(nn.Sequential(nn.Linear(2, 2)))
     assert not compare(GraphState.of(graph_module), GraphState.of(with_own_graph(graph_module)))
+
+
+def test_graphs_inside_that_are_gone_are_told_in_the_order_of_their_paths() -> None:
+    graph_module = fx.symbolic_trace(lambda x: x + 1)
+    paths = ["f", "b", "d", "a", "e", "c"]
+    for path in paths:
+        graph_module.add_module(path, fx.symbolic_trace(lambda x: x + 1))
+    before = GraphState.of(graph_module)
+    for path in paths:
+        delattr(graph_module, path)
+    assert compare(before, GraphState.of(graph_module)).other == tuple(f"graph of {path!r}" for path in sorted(paths))
+
+
+def test_another_code_generator_is_told() -> None:
+    graph_module = fx.symbolic_trace(lambda x: x + 1)
+    before = GraphState.of(graph_module)
+    graph_module.graph.set_codegen(CodeGen())
+    assert compare(before, GraphState.of(graph_module)) == GraphChange(other=("code generator",))
+
+
+def test_what_uses_another_node_of_the_same_name_is_edited() -> None:
+    graph_module = fx.symbolic_trace(lambda x: x + 1)
+    x, old, output = graph_module.graph.nodes
+    before = GraphState.of(graph_module)
+    with graph_module.graph.inserting_before(old):
+        new = graph_module.graph.call_function(operator.sub, (x, 1))
+    old.replace_all_uses_with(new)
+    graph_module.graph.erase_node(old)
+    new.name = old.name
+    assert compare(before, GraphState.of(graph_module)) == GraphChange((new,), (old,), {output: ("args",)}, {old: new})
+
+
+def test_an_edit_far_behind_an_added_node_is_told() -> None:
+    graph_module = fx.symbolic_trace(lambda x: x.abs().neg().exp().sin())
+    x, _, _, exp, _, _ = graph_module.graph.nodes
+    before = GraphState.of(graph_module)
+    with graph_module.graph.inserting_after(x):
+        new = graph_module.graph.call_method("cos", (x,))
+    exp.args = (x,)
+    assert compare(before, GraphState.of(graph_module)) == GraphChange(added=(new,), edited={exp: ("args",)})

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from torch import nn
+import torch
+from torch import Tensor, fx, nn
 
 from fxpasses.capture import capture_symbolic
 from fxpasses.graph.meta import Scope, scopes
@@ -14,3 +15,78 @@ def test_a_collapsed_call_is_inside_of_the_calls_that_it_was_made_in() -> None:
     graph_module = CollapseLeaves(["0.0"])(capture_symbolic(model)).graph_module
     (node,) = [node for node in graph_module.graph.nodes if node.target == "0.0"]
     assert scopes(node) == (Scope("0", "0"), Scope("0.0", "0.0"))
+
+
+class Reshapes(nn.Module):
+    def forward(self, x: Tensor, size: torch.Size) -> Tensor:
+        return x.reshape(size[1], size[0])
+
+
+class ReadsItsArgumentLate(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = Reshapes()
+
+    def forward(self, x: Tensor, size: torch.Size) -> Tensor:
+        return self.inner(torch.relu(x), size) * 2
+
+
+class PassesItsShape(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.block = ReadsItsArgumentLate()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.block(x, x.shape) + 1
+
+
+def _described(graph: fx.Graph) -> list[tuple[str, str, list[str]]]:
+    return [(node.name, node.op, [scope.key for scope in scopes(node)]) for node in graph.nodes]
+
+
+def test_an_argument_that_was_recorded_inside_comes_before_the_call_as_in_a_trace_with_the_leaf() -> None:
+    model = PassesItsShape()
+    collapsed = CollapseLeaves(["block"])(capture_symbolic(model)).graph_module
+    traced = capture_symbolic(model, tracer_options={"leaf_modules": [ReadsItsArgumentLate]})
+    collapsed.graph.lint()
+    assert _described(collapsed.graph) == _described(traced.graph)
+
+
+class ReturnsNumber(nn.Module):
+    def forward(self) -> int:
+        return 3
+
+
+class AsksForNumberFirst(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.number = ReturnsNumber()
+        self.scale = nn.Parameter(torch.ones(2))
+
+    def forward(self) -> Tensor:
+        number = self.number()
+        return self.scale * number
+
+
+def test_a_call_before_the_first_node_of_all_becomes_the_first_node() -> None:
+    collapsed = CollapseLeaves(["number"])(capture_symbolic(AsksForNumberFirst())).graph_module
+    assert [node.name for node in collapsed.graph.nodes] == ["number", "scale", "mul", "output"]
+
+
+class ComputesMoreThanItReturns(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        y = torch.relu(x)
+        y.abs()
+        return y
+
+
+class PassesOn(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+
+def test_a_call_without_nodes_comes_after_the_call_before_it_also_where_that_ended_with_an_unused_value() -> None:
+    model = nn.Sequential(ComputesMoreThanItReturns(), PassesOn(), nn.Tanh())
+    collapsed = CollapseLeaves(["0", "1"])(capture_symbolic(model)).graph_module
+    collapsed.graph.lint()
+    assert [str(node.target) for node in collapsed.graph.nodes] == ["input", "0", "1", "2", "output"]

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import pytest
 import torch
 from torch import fx
+from torch.nn import functional
 
-from fxpasses.graph.digraph import node_keys, to_networkx
+from fxpasses.graph.digraph import node_keys, target_text, to_networkx
 from fxpasses.graph.meta import set_name
 
 
@@ -51,3 +57,16 @@ def test_a_part_of_a_graph_has_the_edges_that_lead_to_it() -> None:
     assert list(part.edges()) == [("abs_1", "cos")]
     assert (part.nodes["cos"]["op"], part.nodes["cos"]["target"]) == ("call_method", "cos")
     assert part.nodes["abs_1"] == {}
+
+
+@pytest.mark.parametrize(
+    ("function", "text"),
+    [
+        (operator.add, "_operator.add"),
+        (functional.relu, "torch.nn.functional.relu"),
+        (torch.Tensor.neg, "TensorBase.neg"),
+    ],
+)
+def test_a_function_is_told_with_its_module_where_it_has_one(function: Callable[..., Any], text: str) -> None:
+    graph = fx.Graph()
+    assert target_text(graph.call_function(function, (graph.placeholder("x"),))) == text

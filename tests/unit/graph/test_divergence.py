@@ -90,3 +90,8 @@ def test_the_first_node_of_all_may_raise() -> None:
     graph.output(graph.call_function(operator.truediv, (1, 0)))
     (error,) = values_at_birth(fx.GraphModule({}, graph), []).values()
     assert isinstance(error, ZeroDivisionError)
+
+
+def test_inputs_are_given_by_position_under_whatever_name() -> None:
+    before, after = fx.symbolic_trace(lambda x, y: x - y), fx.symbolic_trace(lambda y, x: y - x)
+    assert first_divergence(before, after, [torch.ones(1), torch.zeros(1)]) is None

@@ -57,6 +57,27 @@ def test_nodes_made_in_the_block_carry_meta_and_others_do_not(graph: fx.Graph) -
     assert [node.meta.get("stack_trace") for node in (first, second, third, outside)] == ["here", "here", "here", None]
 
 
+def test_a_block_inside_of_a_block_counts_until_it_ends(graph: fx.Graph) -> None:
+    x, relu, *_ = graph.nodes
+    x.meta = {"cost": 4}
+    with made_like(relu), graph.inserting_after(relu):
+        with made_like(x):
+            both = graph.call_method("neg", (relu,))
+        outer = graph.call_method("neg", (relu,))
+    assert [(node.meta["stack_trace"], node.meta.get("cost")) for node in (both, outer)] == [
+        ("here", 4),
+        ("here", None),
+    ]
+
+
+def test_nodes_made_in_the_block_are_not_taken_for_the_value_of_what_they_are_like(graph: fx.Graph) -> None:
+    relu = relu_of(graph)
+    with made_like(relu), graph.inserting_after(relu):
+        new = graph.call_function(torch.sum, (relu,))
+    assert "val" not in new.meta
+    assert qualified_name(new) is None
+
+
 def test_the_block_ends_also_when_it_raises(graph: fx.Graph) -> None:
     with pytest.raises(KeyError), made_like(relu_of(graph)):
         raise KeyError
@@ -108,3 +129,9 @@ def test_what_is_inserted_gets_its_arguments(graph: fx.Graph) -> None:
     relu = relu_of(graph)
     new = insert_after(relu, "call_function", torch.sum, (relu, 0), {"keepdim": True})
     assert (new.args, new.kwargs) == ((relu, 0), {"keepdim": True})
+
+
+def test_what_replaces_a_call_gets_its_arguments(graph: fx.Graph) -> None:
+    relu = relu_of(graph)
+    new = replace_call(relu, "call_function", torch.clamp, relu.args, {"min": 0})
+    assert (new.args, new.kwargs) == ((next(iter(graph.nodes)),), {"min": 0})

@@ -15,7 +15,7 @@ from torch.fx.graph import _PyTreeCodeGen, _PyTreeInfo
 from torch.utils import _pytree as pytree
 
 from fxpasses.capture import capture_symbolic
-from fxpasses.graph.lazy_graph_module import LazyGraphModule
+from fxpasses.graph.lazy_graph_module import LazyGraphModule, with_own_graph
 from fxpasses.graph.serialize import FlatGraph, copy_graph
 
 
@@ -148,3 +148,51 @@ def test_the_code_of_a_module_whose_class_a_host_derived_is_its_own(copied) -> N
     assert other.is_compiled
     assert type(captured).__name__ == "Sharded"
     assert "forward" not in vars(type(captured))
+
+
+_COPIES = {"shallow": copy.copy, "deep": copy.deepcopy, "pickled": lambda module: pickle.loads(pickle.dumps(module))}
+
+
+@pytest.mark.parametrize("copied", _COPIES.values(), ids=_COPIES)
+def test_a_copy_is_printed_under_the_same_name(copied) -> None:
+    graph = fx.Graph()
+    graph.output(graph.placeholder("x"))
+    named = LazyGraphModule(nn.Module(), graph, "Scorer")
+    assert repr(copied(named)).partition("(")[0] == "Scorer"
+    assert repr(copied(LazyGraphModule(nn.Module(), copy_graph(graph)))).partition("(")[0] == "GraphModule"
+
+
+@pytest.mark.parametrize("copied", _COPIES.values(), ids=_COPIES)
+def test_a_copy_of_a_compiled_module_is_not_compiled(copied) -> None:
+    captured = _captured()
+    captured.compile(backend="eager")
+    assert copied(captured)._compiled_call_impl is None
+
+
+def test_a_deep_copy_holds_itself_where_the_original_does() -> None:
+    captured = _captured()
+    captured.known = [captured]
+    copied = copy.deepcopy(captured)
+    assert copied.known[0] is copied
+
+
+def test_what_is_added_to_a_shallow_copy_is_not_added_to_the_original() -> None:
+    captured = _captured()
+    copied = copy.copy(captured)
+    copied.add_module("more", nn.ReLU())
+    copied.register_buffer("count", torch.zeros(1))
+    assert "more" not in dict(captured.named_children())
+    assert "count" not in captured.state_dict()
+
+
+def test_a_module_with_its_own_graph_has_the_meta_of_its_own_too() -> None:
+    captured = _captured()
+    captured.meta["version"] = 1
+    other = with_own_graph(captured)
+    assert other.meta == captured.meta
+    other.meta["version"] = 2
+    assert captured.meta["version"] == 1
+
+
+def test_the_class_that_all_share_has_no_forward() -> None:
+    assert not hasattr(LazyGraphModule, "forward")

@@ -35,3 +35,15 @@ def test_a_single_line_that_is_left_out_is_marked_as_well() -> None:
     near = [f"  x{index} = placeholder[x{index}]()" for index in (1, 2, 4, 5)]
     assert _lines_with_changed(3, 7) == ["@@", *near[:2], *changed, *near[2:], "@@"]
     assert _lines_with_changed(3, 6) == ["@@", *near[:2], *changed, *near[2:]]
+
+
+def test_what_is_gone_at_the_end_is_told() -> None:
+    graph = fx.Graph()
+    x = graph.placeholder("x")
+    first, second = (graph.call_function(abs, (x,)) for _ in range(2))
+    before = GraphColumns.of(graph)
+    graph.erase_node(second)
+    graph.erase_node(first)
+    assert changed_lines(before, GraphColumns.of(graph)) == [
+        "  x = placeholder[x]()", "- abs_1 = call_function[abs](x)", "- abs_2 = call_function[abs](x)",
+    ]  # fmt: skip

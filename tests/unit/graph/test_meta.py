@@ -63,3 +63,18 @@ def test_calls_can_be_rebuilt_from_a_graph_of_another_tracer() -> None:
     assert [(call.path, call.parent or "", call.output) for call in calls] == [
         (call.path, call.parent or "", call.output) for call in ours
     ]
+
+
+def test_a_node_whose_custom_meta_is_none_has_no_name() -> None:
+    node = _first_node()
+    node.meta["custom"] = None
+    assert qualified_name(node) is None
+    assert name_and_style(node) == (None, None)
+    set_name(node, "a.b", "exact")
+    assert name_and_style(node) == ("a.b", "exact")
+
+
+def test_scopes_leave_the_root_out_also_where_the_stack_begins_with_it() -> None:
+    node = _first_node()
+    node.meta["nn_module_stack"] = {"": ("", torch.nn.Sequential), "0": ("0", torch.nn.ReLU)}
+    assert [scope.path for scope in scopes(node)] == ["0"]

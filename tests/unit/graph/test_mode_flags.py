@@ -30,8 +30,18 @@ class Doubled(nn.Module):
         return 2 * x
 
 
+class Ensemble(nn.Module):
+    def __init__(self, *members: nn.Module) -> None:
+        super().__init__()
+        self.recruit(*members)
+
+    def recruit(self, *members: nn.Module) -> None:
+        self._modules = {str(index): member for index, member in enumerate(members)}
+
+
 def nested() -> nn.Module:
-    return nn.Sequential(nn.Sequential(nn.Dropout(), nn.ReLU()), nn.Linear(2, 2), nn.ModuleList([nn.Dropout()]))
+    inner, last = nn.Sequential(nn.Dropout(), nn.ReLU()), nn.ModuleList([nn.Dropout()])
+    return nn.Sequential(inner, nn.Linear(2, 2), last, nn.ModuleList(), nn.Sequential(), Ensemble(nn.Dropout()))
 
 
 def flags_of(model: nn.Module) -> list[bool]:
@@ -88,6 +98,20 @@ def deletes_nothing_and_appends(model: nn.Module) -> None:
     model[2].append(nn.Dropout())
 
 
+def deletes_nothing_of_an_empty_list_and_appends(model: nn.Module) -> None:
+    del model[3][:]
+    model[3].append(nn.Dropout())
+
+
+def deletes_nothing_of_an_empty_sequence_and_appends(model: nn.Module) -> None:
+    del model[4][:]
+    model[4].append(nn.Dropout())
+
+
+def makes_new_children(model: nn.Module) -> None:
+    model[5].recruit(nn.Dropout())
+
+
 def adds_below_a_leaf(model: nn.Module) -> None:
     parametrize.register_parametrization(model[1], "weight", Doubled())
 
@@ -102,6 +126,9 @@ CHANGES = [
     deletes,
     deletes_and_appends,
     deletes_nothing_and_appends,
+    deletes_nothing_of_an_empty_list_and_appends,
+    deletes_nothing_of_an_empty_sequence_and_appends,
+    makes_new_children,
     adds_below_a_leaf,
     adds_at_the_top,
 ]
