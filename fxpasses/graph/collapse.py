@@ -99,7 +99,8 @@ class CallCollapser:
         fields = {"args": (call.args, begin), "kwargs": (call.kwargs, begin), "output": (call.output, end)}
         current = {name: map_structure(value, self._node_at(time)) for name, (value, time) in fields.items()}
         for name, reference, time in (("after", call.after, begin), ("until", call.until, end)):
-            current[name] = self._last_before(reference, time)
+            last = self._last_before(reference, time)
+            current[name] = self._last_part(last) if last in self._collapsed else last
         return {name: map_structure(value, _reference) for name, value in current.items()}
 
     def _made_by(self, call: ModuleCall) -> list[fx.Node]:
@@ -213,6 +214,8 @@ class CallCollapser:
             self._made_into[node.name] = collapsed
         parameters = [node for node in self._regions.get(call.key, ()) if node.op == "get_attr"]
         for node in parameters:
+            # One that was moved out of an earlier call came right after that one.
+            self._made_into.setdefault(node.name, collapsed)
             if node.users:
                 self._move_to_first_use(node)
             else:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import Tensor, fx, nn
 
 from fxpasses.capture import capture_symbolic
+from fxpasses.errors import CollapseError
 from fxpasses.graph.meta import Scope, scopes
 from fxpasses.passes.collapse_leaves import CollapseLeaves
 
@@ -38,6 +40,17 @@ class PassesItsShape(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.block(x, x.shape) + 1
+
+
+STEPS = [[["0", "1"]], [["0"], ["1"]], [["1"], ["0"]]]
+
+
+def _collapsed(model: nn.Module, steps: list[list[str]]) -> fx.GraphModule:
+    graph_module = capture_symbolic(model)
+    for leaves in steps:
+        CollapseLeaves(leaves)(graph_module)
+    graph_module.graph.lint()
+    return graph_module
 
 
 def _described(graph: fx.Graph) -> list[tuple[str, str, list[str]]]:
@@ -87,6 +100,64 @@ class PassesOn(nn.Module):
 
 def test_a_call_without_nodes_comes_after_the_call_before_it_also_where_that_ended_with_an_unused_value() -> None:
     model = nn.Sequential(ComputesMoreThanItReturns(), PassesOn(), nn.Tanh())
-    collapsed = CollapseLeaves(["0", "1"])(capture_symbolic(model)).graph_module
-    collapsed.graph.lint()
-    assert [str(node.target) for node in collapsed.graph.nodes] == ["input", "0", "1", "2", "output"]
+    for steps in STEPS:
+        collapsed = _collapsed(model, steps)
+        assert [str(node.target) for node in collapsed.graph.nodes] == ["input", "0", "1", "2", "output"]
+
+
+class ReturnsItsParameter(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.full((2,), 3.0))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.relu(x), self.scale
+
+
+class ReturnsTwo(nn.Module):
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.relu(x), torch.neg(x)
+
+
+class Scales(nn.Sequential):
+    def forward(self, x: Tensor) -> Tensor:
+        y, scale = self[0](x)
+        return torch.tanh(self[1](y)) * scale
+
+
+@pytest.mark.parametrize("steps", STEPS, ids=str)
+@pytest.mark.parametrize("first", [ReturnsTwo, ReturnsItsParameter])
+def test_a_call_without_nodes_comes_after_all_that_the_call_before_it_returned(
+    first: type[nn.Module], steps: list[list[str]]
+) -> None:
+    model = Scales(first(), PassesOn())
+    collapsed = _collapsed(model, steps)
+    names = ["x", "_0", "getitem", "getitem_1", "_1", "tanh", "mul", "output"]
+    assert [node.name for node in collapsed.graph.nodes] == names
+    x = torch.randn(2)
+    assert torch.equal(collapsed(x), model(x))
+
+
+class Powers(nn.Module):
+    def forward(self, x: Tensor, power: int) -> Tensor:
+        return x**power
+
+
+class PassesNumber(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.powers, self.block = Powers(), nn.Sequential(nn.ReLU())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.block(self.powers(x, 2))
+
+
+def test_a_call_beside_one_that_was_given_a_number_is_collapsed() -> None:
+    collapsed = CollapseLeaves(["block"])(capture_symbolic(PassesNumber())).graph_module
+    assert [node.name for node in collapsed.graph.nodes] == ["x", "pow_1", "block", "output"]
+
+
+def test_a_model_without_the_module_is_not_the_one_that_was_traced() -> None:
+    graph_module = fx.symbolic_trace(nn.Sequential(nn.Sequential(nn.ReLU())))
+    with pytest.raises(CollapseError, match="does not hold the original module"):
+        CollapseLeaves(["0"], root=nn.Sequential())(graph_module)
