@@ -83,7 +83,8 @@ def _change(old: Meta, new: Meta) -> MetaChange | None:
 
 
 def _is_same(before: fx.Node, after: fx.Node) -> bool:
-    return before is after or (before.graph is not after.graph and before.name == after.name)
+    """Whether another node stands for the same one in another graph."""
+    return before.graph is not after.graph and before.name == after.name
 
 
 def _copied(value: Any, copies: dict[int, tuple[object, object]]) -> Any:

@@ -107,3 +107,28 @@ def test_an_edit_far_behind_an_added_node_is_told() -> None:
         new = graph_module.graph.call_method("cos", (x,))
     exp.args = (x,)
     assert compare(before, GraphState.of(graph_module)) == GraphChange(added=(new,), edited={exp: ("args",)})
+
+
+def test_a_node_before_all_others_is_told() -> None:
+    graph_module = fx.symbolic_trace(lambda x: x + 1)
+    x, *_ = graph_module.graph.nodes
+    before = GraphState.of(graph_module)
+    with graph_module.graph.inserting_before(x):
+        new = graph_module.graph.placeholder("new")
+    assert compare(before, GraphState.of(graph_module)) == GraphChange(added=(new,))
+
+
+def test_edits_are_told_in_the_order_of_the_graph() -> None:
+    graph = fx.Graph()
+    nodes = [graph.placeholder(f"x{index}") for index in range(17)]
+    graph.output(nodes[0])
+    graph_module = fx.GraphModule(nn.Module(), graph)
+    before = GraphState.of(graph_module)
+    for node in nodes[::-1]:
+        node.type = torch.Tensor
+    assert list(compare(before, GraphState.of(graph_module)).edited) == nodes
+    nodes[1].type = nodes[8].type = nodes[16].type = None
+    after = GraphState.of(graph_module)
+    for index in (16, 8, 1):
+        nodes[index].type = torch.Tensor
+    assert list(compare(after, GraphState.of(graph_module)).edited) == [nodes[1], nodes[8], nodes[16]]

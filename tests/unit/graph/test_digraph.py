@@ -70,3 +70,9 @@ def test_a_part_of_a_graph_has_the_edges_that_lead_to_it() -> None:
 def test_a_function_is_told_with_its_module_where_it_has_one(function: Callable[..., Any], text: str) -> None:
     graph = fx.Graph()
     assert target_text(graph.call_function(function, (graph.placeholder("x"),))) == text
+
+
+def test_what_is_no_value_of_the_graph_is_a_constant_and_no_edge() -> None:
+    graph = to_networkx(fx.symbolic_trace(lambda x: torch.add(x, 1, alpha=2)).graph)
+    assert list(graph.edges()) == [("x", "add"), ("add", "output")]
+    assert graph.nodes["add"]["constants"] == "(('%', 1), {'alpha': 2})"

@@ -153,3 +153,21 @@ def test_the_name_of_a_value_that_nothing_uses_is_not_taken() -> None:
         "# COUNTER: 3\n", "norm = self.outer.block.norm(x)\n",
     ]  # fmt: skip
     assert "outer_block_ = self.outer.block\n" in hold_containers(body, _two_calls())
+
+
+def test_containers_whose_paths_are_spelled_alike_are_told_apart() -> None:
+    model = nn.ModuleDict({"a": nn.ModuleDict({"b": nn.Sequential(nn.ReLU(), nn.Tanh())})})
+    model["a_b"] = nn.Sequential(nn.Sigmoid(), nn.Softplus())
+
+    class Both(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.a_b = model["a"], model["a_b"]
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            for first, second in zip(self.a["b"], self.a_b, strict=True):
+                x = second(first(x))
+            return x
+
+    x = torch.randn(3)
+    assert_bit_equal(capture_symbolic(Both())(x), Both()(x))

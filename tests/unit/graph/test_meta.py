@@ -7,7 +7,15 @@ from support import examples
 from torch import fx
 
 from fxpasses.capture import capture_symbolic
-from fxpasses.graph.meta import capture_record, name_and_style, qualified_name, scopes, set_capture_record, set_name
+from fxpasses.graph.meta import (
+    capture_record,
+    name_and_style,
+    parent_path,
+    qualified_name,
+    scopes,
+    set_capture_record,
+    set_name,
+)
 from fxpasses.graph.regions import escaping, module_calls, regions
 
 
@@ -78,3 +86,4 @@ def test_scopes_leave_the_root_out_also_where_the_stack_begins_with_it() -> None
     node = _first_node()
     node.meta["nn_module_stack"] = {"": ("", torch.nn.Sequential), "0": ("0", torch.nn.ReLU)}
     assert [scope.path for scope in scopes(node)] == ["0"]
+    assert parent_path(node) == "0"
