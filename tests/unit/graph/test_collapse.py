@@ -8,7 +8,8 @@ from torch import Tensor, fx, nn
 
 from fxpasses.capture import capture_symbolic
 from fxpasses.errors import CollapseError
-from fxpasses.graph.meta import Scope, scopes
+from fxpasses.graph.calls import NodeRef
+from fxpasses.graph.meta import Scope, capture_record, scopes
 from fxpasses.passes.collapse_leaves import CollapseLeaves
 
 
@@ -75,15 +76,17 @@ class AsksForNumberFirst(nn.Module):
         super().__init__()
         self.number = ReturnsNumber()
         self.scale = nn.Parameter(torch.ones(2))
+        self.block = nn.Sequential(nn.ReLU())
 
     def forward(self) -> Tensor:
         number = self.number()
-        return self.scale * number
+        return self.block(self.scale * number)
 
 
-def test_a_call_before_the_first_node_of_all_becomes_the_first_node() -> None:
-    collapsed = CollapseLeaves(["number"])(capture_symbolic(AsksForNumberFirst())).graph_module
-    assert [node.name for node in collapsed.graph.nodes] == ["number", "scale", "mul", "output"]
+@pytest.mark.parametrize("steps", [[["number", "block"]], [["number"], ["block"]], [["block"], ["number"]]], ids=str)
+def test_a_call_before_the_first_node_of_all_becomes_the_first_node(steps: list[list[str]]) -> None:
+    collapsed = _collapsed(AsksForNumberFirst(), steps)
+    assert [node.name for node in collapsed.graph.nodes] == ["number", "scale", "mul", "block", "output"]
 
 
 class ComputesMoreThanItReturns(nn.Module):
@@ -161,3 +164,14 @@ def test_a_model_without_the_module_is_not_the_one_that_was_traced() -> None:
     graph_module = fx.symbolic_trace(nn.Sequential(nn.Sequential(nn.ReLU())))
     with pytest.raises(CollapseError, match="does not hold the original module"):
         CollapseLeaves(["0"], root=nn.Sequential())(graph_module)
+
+
+def test_what_a_call_returned_is_what_its_last_inner_call_returned_also_after_that_was_collapsed() -> None:
+    model = nn.Sequential(nn.Sequential(nn.ReLU(), PassesOn()), nn.Tanh())
+    inner = _collapsed(model, [["0.1"]])
+    record = capture_record(inner)
+    assert record is not None
+    (call,) = [call for call in record.calls if call.path == "0"]
+    assert call.output == call.until == NodeRef("_0_1")
+    outer = _collapsed(model, [["0.1"], ["0"]])
+    assert [str(node.target) for node in outer.graph.nodes] == ["input", "0", "1", "output"]
