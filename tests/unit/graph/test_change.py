@@ -9,7 +9,7 @@ import torch
 from torch import fx, nn
 from torch.fx.graph import CodeGen
 
-from fxpasses.graph.change import GraphChange, compare
+from fxpasses.graph.change import GraphChange, compare, same_value
 from fxpasses.graph.lazy_graph_module import with_own_graph
 from fxpasses.graph.state import GraphState
 
@@ -132,3 +132,24 @@ def test_edits_are_told_in_the_order_of_the_graph() -> None:
     for index in (16, 8, 1):
         nodes[index].type = torch.Tensor
     assert list(compare(after, GraphState.of(graph_module)).edited) == [nodes[1], nodes[8], nodes[16]]
+
+
+def test_a_node_that_is_given_fewer_arguments_than_before_is_edited() -> None:
+    graph_module = fx.symbolic_trace(lambda x: torch.sum(x.abs(), 0))
+    x, old, total, _ = graph_module.graph.nodes
+    before = GraphState.of(graph_module)
+    total.args = (x,)
+    graph_module.graph.erase_node(old)
+    change = GraphChange(removed=(old,), edited={total: ("args",)}, replaced={old: x})
+    assert compare(before, GraphState.of(graph_module)) == change
+
+
+class _CannotBeCompared:
+    def __eq__(self, other: object) -> bool:
+        raise TypeError
+
+    __hash__ = None
+
+
+def test_values_that_cannot_be_compared_are_not_the_same() -> None:
+    assert not same_value(_CannotBeCompared(), _CannotBeCompared(), operator.is_)
