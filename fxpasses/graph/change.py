@@ -186,6 +186,8 @@ def _aligned(before: object, after: object) -> Iterator[tuple[object, object]]:
 def same_value(before: object, after: object, same_node: Callable[[fx.Node, fx.Node], bool]) -> bool:
     """Whether two arguments of nodes are the same: containers by content, tensors by identity, the rest by `==`.
 
+    Numbers are the same if they are written alike: 0.0 and -0.0 are not.
+
     Example:
         >>> same_value((1, [2.0]), (1, [2.0]), lambda a, b: a is b), same_value(1, True, lambda a, b: a is b)
         (True, False)
@@ -210,8 +212,8 @@ def same_value(before: object, after: object, same_node: Callable[[fx.Node, fx.N
 def _equal(before: object, after: object) -> bool:
     if isinstance(before, (torch.SymInt, torch.SymFloat, torch.SymBool)):
         return str(before) == str(after)  # `==` would add a guard
-    if isinstance(before, float) and before != before:
-        return after != after
+    if isinstance(before, (float, complex)):
+        return repr(before) == repr(after)  # -0.0 is not 0.0, and NaN is NaN
     try:
         return bool(before == after)
     except Exception:  # whatever an unknown type's `__eq__` raises: it did not say that they are equal

@@ -153,3 +153,25 @@ class _CannotBeCompared:
 
 def test_values_that_cannot_be_compared_are_not_the_same() -> None:
     assert not same_value(_CannotBeCompared(), _CannotBeCompared(), operator.is_)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "same"),
+    [
+        (0.0, -0.0, False),
+        (0j, -0j, False),
+        (1.0, float("nan"), False),
+        (float("nan"), -float("nan"), True),
+        (0.1, 1e-1, True),
+    ],
+)
+def test_numbers_are_the_same_if_they_are_written_alike(before: complex, after: complex, same: bool) -> None:
+    assert same_value((before,), (after,), operator.is_) is same
+
+
+def test_a_zero_that_changes_its_sign_is_an_edit() -> None:
+    graph_module = fx.symbolic_trace(lambda x: torch.mul(x, 0.0))
+    (node,) = graph_module.graph.find_nodes(op="call_function", target=torch.mul)
+    before = GraphState.of(graph_module)
+    node.args = (node.args[0], -0.0)
+    assert compare(before, GraphState.of(graph_module)) == GraphChange(edited={node: ("args",)})
