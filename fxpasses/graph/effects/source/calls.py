@@ -39,6 +39,7 @@ _DEPTH = 40
 _STEPS = 40_000
 _CONSTRUCTORS = (list, dict, tuple, set)
 _HARMLESS_PACKAGES = ("torch", "warnings", "logging")
+_MODULES_OF_PYTHON = ("builtins", "collections", "_operator", "math", "copy")
 
 Names = dict[str, Value]
 
@@ -150,7 +151,11 @@ class Calls(ABC):
     def _call_known(self, target: Any, arguments: Arguments, site: object, depth: int) -> Value:
         if target is getattr and len(arguments.args) > 1 and arguments.args[0].is_constant:
             return self.attribute(arguments.args[0], str(arguments.args[1].constant), site, depth)
-        behaviour = behaviour_of_function(target, *arguments.visible())
+        # What is not seen may tell a function of torch to write (`inplace`, `out`); none of Python has such options.
+        is_of_python = isinstance(target, type) or getattr(target, "__module__", None) in _MODULES_OF_PYTHON
+        behaviour = (
+            behaviour_of_function(target, *arguments.visible()) if is_of_python or not arguments.spread else None
+        )
         if behaviour is not None:
             result = self.apply(behaviour, arguments, site)
             return self._container(result, site) if target in _CONSTRUCTORS or _is_dict(target) else result
@@ -169,7 +174,8 @@ class Calls(ABC):
             return self.call(value_of_constant(target.__func__), arguments.behind(owner), site, depth)
         if isinstance(target, FunctionType) and self._is_worth_reading(target, arguments):
             return self.inline(target, arguments, site, depth)
-        held = [Value(frozenset([STATE_REGION]))] if self.memory.state_holds_arguments else []
+        has_own_memory = isinstance(inspect.getattr_static(type(target), "__call__", None), FunctionType)
+        held = [Value(frozenset([STATE_REGION]))] if has_own_memory or self.memory.state_holds_arguments else []
         if arguments.has_memory or held:
             return self.call_unknown((*arguments.values, *held), site)
         return Value(frozenset([self.memory.region_at(site)]))

@@ -207,6 +207,8 @@ class Expressions(Calls):
 
     def comprehension(self, frame: Frame, node: Any) -> Value:
         """A list, set or dict comprehension, or a generator expression."""
+        if any(isinstance(each, ast.NamedExpr) for each in ast.walk(node)):
+            raise Unreadable("a name that a comprehension gives to what is around it")
         before = dict(frame.names or {})
         parts = [node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt]
         found = [value for _ in self._rounds(frame, list(node.generators)) for value in self._parts(frame, parts)]

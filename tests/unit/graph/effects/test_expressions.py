@@ -44,3 +44,47 @@ def test_a_number_with_another_sign_decides(number: int) -> None:
         return a.add_(1) if -number > 0 else a.clone()
 
     assert bool(_read(writes_below_zero, _A, number).writes) == (number < 0)
+
+
+def _in_a_dict(a: Tensor, b: Tensor) -> Any:
+    return {"first": a, "second": 3}["first"]
+
+
+def _beside_what_is_unpacked(a: Tensor, b: Tensor) -> Any:
+    return [*b.chunk(2), 3]
+
+
+def _named_on_the_way(a: Tensor, b: Tensor) -> Tensor:
+    if (named := a.view(-1)).sum() > 0:
+        named.add_(1)
+    return named
+
+
+def _where_a_comprehension_uses_the_name(a: Tensor, b: Tensor) -> Tensor:
+    each = a
+    _ = [each + 1 for each in (b, 3)]
+    return each.add_(1)
+
+
+@pytest.mark.parametrize(
+    ("function", "writes", "returns"),
+    [
+        (_in_a_dict, set(), {0}),
+        (_beside_what_is_unpacked, set(), {1}),
+        (_named_on_the_way, {0}, {0}),
+        (_where_a_comprehension_uses_the_name, {0}, {0}),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_what_comes_of_an_expression(function: Callable[..., Any], writes: set[int], returns: set[int]) -> None:
+    behaviour = behaviour_from_source(function, False, (_A, _B), {}, lambda _node: "tensor")
+    assert (behaviour.writes, behaviour.returns) == (writes, returns)
+
+
+def test_a_name_that_is_given_inside_a_comprehension_counts_outside() -> None:
+    def keeps_the_last(a: Tensor, b: Tensor) -> None:
+        last = a.clone()
+        _ = [last := each for each in (a, b)]
+        last.add_(1)
+
+    assert _read(keeps_the_last, _A, _B).writes >= {0, 1}

@@ -1,0 +1,117 @@
+"""What a call does that is met while source is read."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, fx, nn
+from torch.nn import functional
+
+from fxpasses.graph.effects.behaviour import STATE, Behaviour, Kind
+from fxpasses.graph.effects.source.summary import behaviour_from_source
+
+_GRAPH = fx.Graph()
+_A, _B, _C = (_GRAPH.placeholder(name) for name in "abc")
+
+
+class _Counts:
+    """Counts its calls in a tensor of its own."""
+
+    def __init__(self) -> None:
+        self.count = torch.zeros(1)
+
+    def __call__(self) -> Tensor:
+        return self.count.add_(1)
+
+
+class _NothingToDo(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Identity()
+
+    def forward(self, a: Any) -> Any:
+        return self.layer(a)
+
+
+class _Base(nn.Module):
+    def forward(self, a: Tensor) -> Tensor:
+        return a.add_(1)
+
+
+class _Between(_Base):
+    def forward(self, a: Tensor) -> Tensor:
+        return a.clone()
+
+
+class _PassesOver(_Between):
+    def forward(self, a: Tensor) -> Tensor:
+        return super(_Between, self).forward(a)
+
+
+_counts = _Counts()
+
+
+def _read(callee: Any, *args: object, kind: Kind = "tensor", **kwargs: Any) -> Behaviour:
+    return behaviour_from_source(callee, False, args, kwargs, lambda _node: kind)
+
+
+def test_what_cannot_be_followed_may_draw_random_numbers() -> None:
+    def calls_what_is_not_known(a: Tensor) -> Tensor:
+        sys.getsizeof(a)
+        return a.clone()
+
+    assert _read(calls_what_is_not_known, _A).random
+
+
+def test_an_object_that_is_called_may_write_into_what_it_holds_and_return_it() -> None:
+    def counts(a: Tensor) -> Tensor:
+        return _counts()
+
+    behaviour = _read(counts, _A)
+    assert behaviour.writes == behaviour.returns == {STATE}
+
+
+@pytest.mark.parametrize("kind", ["tensor", "numeric", "none", "any"])
+def test_what_comes_out_of_a_module_that_does_nothing_is_what_went_in(kind: Kind) -> None:
+    assert _read(_NothingToDo(), _A, kind=kind).kind == kind
+
+
+def test_a_class_that_is_passed_over_by_name_is_passed_over() -> None:
+    assert 0 in _read(_PassesOver(), _A).writes
+
+
+class TestOptionsThatAreHandedOn:
+    """What a call passes as `*args` or `**kwargs` may be told to write, where it is not known what they are."""
+
+    def test_in_place(self) -> None:
+        def relu(a: Tensor, **options: Any) -> Tensor:
+            return functional.relu(a, **options)
+
+        def positional(a: Tensor, *options: Any) -> Tensor:
+            return functional.relu(a, *options)
+
+        assert 0 in _read(relu, _A, inplace=True).writes
+        assert 0 in _read(positional, _A, True).writes
+
+    def test_out(self) -> None:
+        def adds(a: Tensor, **options: Any) -> Tensor:
+            return torch.add(a, 1, **options)
+
+        assert "out" in _read(adds, _A, out=_B).writes
+
+    def test_what_holds_running_statistics(self) -> None:
+        def normalises(*args: Any) -> Tensor:
+            return functional.batch_norm(*args)
+
+        assert {1, 2} <= _read(normalises, _A, _B, _C, None, None, True).writes
+
+    @pytest.mark.parametrize("function", [zip, dict, max])
+    def test_a_function_of_python_writes_nothing(self, function: Callable[..., Any]) -> None:
+        def hands_on(a: Tensor, *rest: Any, **named: Any) -> Any:
+            return function(*rest, **named)
+
+        assert not _read(hands_on, _A, _B, c=_C).writes
