@@ -76,9 +76,9 @@ def fold_call(target: object, args: Sequence[Value], kwargs: Mapping[str, Value]
     """Returns the result of a builtin on constants, or None if it is not known."""
     if target is is_scripting:
         return value_of_constant(False)
-    if target is isinstance and len(args) == 2:
+    if target is isinstance:
         return _fold_isinstance(*args)
-    is_foldable = any(target is each for each in _FOLDABLE) and args and not kwargs
+    is_foldable = any(target is each for each in _FOLDABLE) and not kwargs
     if not is_foldable or not all(_is_foldable(each) for each in args):
         return None
     try:
@@ -87,7 +87,7 @@ def fold_call(target: object, args: Sequence[Value], kwargs: Mapping[str, Value]
     except (TypeError, ValueError):
         return None
     regions = frozenset[Region]().union(*(each.regions for each in args))
-    return item_of(Value(regions), result) if isinstance(result, tuple) else value_of_constant(result)
+    return item_of(Value(regions), result)
 
 
 def _all_of(items: Iterable[object]) -> tuple[object, ...]:

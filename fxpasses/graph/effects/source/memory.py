@@ -13,7 +13,6 @@ from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Final, Literal, NamedTuple
 
 import torch
-from torch import nn
 
 from fxpasses.graph.effects.behaviour import NO_CONTAINER, UNKNOWN, Kind, Unknown
 
@@ -126,14 +125,14 @@ def value_of_constant(constant: object) -> Value:
         return Value(kind="none", constant=constant)
     if isinstance(constant, _CONSTANT_TYPES) or is_plain_tuple(constant):
         return Value(kind="none", constant=constant)
-    if isinstance(constant, nn.Module) or callable(constant):
+    if callable(constant):
         return Value(frozenset([STATE_REGION]), "any", constant)
     return Value(frozenset([STATE_REGION]))
 
 
 def is_plain_tuple(constant: object) -> bool:
     """Whether an object is a tuple of numbers, strings and the like, at any depth."""
-    waiting: list[object] = [constant] if isinstance(constant, tuple) else []
+    waiting = [constant]
     while waiting:
         each = waiting.pop()
         if isinstance(each, tuple):

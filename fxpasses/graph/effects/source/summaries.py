@@ -85,12 +85,12 @@ def _pattern(
     if type(argument) in PLAIN_TYPES:
         constants[key] = argument
         return type(argument)
-    if isinstance(argument, list | dict) or (isinstance(argument, tuple) and _has_nodes(argument)):
+    if isinstance(argument, list | dict) or _has_nodes(argument):
         return "container"  # it may be changed on the way, so nothing in it counts as known
     return _identity(argument)
 
 
-def _has_nodes(argument: tuple[object, ...]) -> bool:
+def _has_nodes(argument: object) -> bool:
     found: list[fx.Node] = []
     fx.map_arg(cast("Any", argument), found.append)
     return bool(found)

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from torch import fx
+import torch
+from torch import Tensor, fx
 
 from fxpasses.graph.effects.source.summary import behaviour_from_source
 
@@ -45,3 +46,85 @@ def test_whether_a_text_holds_another_may_come_out_either_way(text: str) -> None
 def test_a_comparison_of_constants_decides(function: Callable[..., Any], constant: object) -> None:
     writes = behaviour_from_source(function, False, (_A, constant), {}).writes
     assert writes == ({0} if constant is None else set())
+
+
+class _Answers:
+    """Notes whenever it is compared or added."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def __call__(self) -> None:
+        pass
+
+    def __eq__(self, other: object) -> bool:
+        self.asked += 1
+        return True
+
+    def __add__(self, other: object) -> int:
+        self.asked += 1
+        return 1
+
+    __radd__ = __add__
+    __hash__ = None  # type: ignore[assignment]
+
+
+_answers = _Answers()
+
+
+def _equal_to_it(a: Tensor) -> Tensor:
+    return a.add_(1) if 3 == _answers else a.clone()  # noqa: SIM300 - the order is what is tested
+
+
+def _it_is_equal(a: Tensor) -> Tensor:
+    return a.add_(1) if _answers == 3 else a.clone()
+
+
+def _added_to_it(a: Tensor) -> Tensor:
+    return a + (3 + _answers)
+
+
+def _it_is_added(a: Tensor) -> Tensor:
+    return a + (_answers + 3)
+
+
+@pytest.mark.parametrize("function", [_equal_to_it, _it_is_equal, _added_to_it, _it_is_added])
+def test_no_operator_of_an_object_is_run(function: Callable[..., Any]) -> None:
+    before = _answers.asked
+    behaviour_from_source(function, False, (_A,), {})
+    assert _answers.asked == before
+
+
+def _asks_for_a_sum(a: Tensor) -> Tensor:
+    return a.clone() if sum((1, 2), start=-3) > 0 else a.add_(1)
+
+
+def _asks_for_the_truth(a: Tensor) -> Tensor:
+    return a.clone() if bool(a.sum() > 0) else a.add_(1)
+
+
+@pytest.mark.parametrize("function", [_asks_for_a_sum, _asks_for_the_truth])
+def test_a_builtin_that_is_given_more_than_constants_may_come_out_either_way(function: Callable[..., Any]) -> None:
+    assert behaviour_from_source(function, False, (_A,), {}).writes == {0}
+
+
+def _asks_for_the_length(a: Tensor, sizes: tuple[int, ...]) -> Tensor:
+    return a.add_(1) if len(sizes) > 2 else a.clone()
+
+
+def _asks_for_the_largest(a: Tensor, sizes: tuple[int, ...]) -> Tensor:
+    return a.add_(1) if max(sizes) > 2 else a.clone()
+
+
+@pytest.mark.parametrize("function", [_asks_for_the_length, _asks_for_the_largest])
+def test_a_builtin_of_constants_decides(function: Callable[..., Any]) -> None:
+    for sizes, writes in (((1, 2), set[int]()), ((1, 2, 3), {0})):
+        assert behaviour_from_source(function, False, (_A, sizes), {}).writes == writes
+
+
+def test_what_is_for_scripting_alone_does_not_run() -> None:
+    def writes_when_scripted(a: Tensor) -> Tensor:
+        is_scripting = torch.jit.is_scripting()  # pyright: ignore[reportPrivateImportUsage]
+        return a.add_(1) if is_scripting else a.clone()
+
+    assert not behaviour_from_source(writes_when_scripted, False, (_A,), {}).writes

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import torch
 from torch import Tensor, fx, nn
 
 from fxpasses.graph.effects.behaviour import STATE, Behaviour, Kind
@@ -60,3 +61,51 @@ def test_an_item_of_a_tuple_of_numbers_is_no_tensor(sizes: tuple[object, ...]) -
 def test_a_child_and_its_name_are_the_modules_own() -> None:
     behaviour = behaviour_from_source(_ListsItsChildren(), False, (_A,), {}, lambda _node: "tensor")
     assert behaviour == Behaviour(returns=frozenset([STATE]), kind="any")
+
+
+class _HandsOutItsLayer(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.ReLU()
+
+    def forward(self, a: Tensor) -> Any:
+        return self.layer
+
+
+def test_a_child_may_hold_tensors_and_a_function_holds_none() -> None:
+    def hands_out_a_function(a: Tensor) -> Any:
+        return torch.relu
+
+    assert behaviour_from_source(_HandsOutItsLayer(), False, (_A,), {}).kind == "any"
+    assert behaviour_from_source(hands_out_a_function, False, (_A,), {}) == Behaviour(kind="none")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "either"),
+    [
+        ("tensor", "tensor", "tensor"),
+        ("tensors", "tensors", "tensors"),
+        ("tensor", "numeric", "numeric"),
+        ("tensor", "none", "any"),
+        ("tensor", "tensors", "any"),
+        ("numeric", "none", "any"),
+    ],
+)
+def test_what_may_be_one_or_the_other_is_of_a_kind_that_covers_both(one: Kind, other: Kind, either: Kind) -> None:
+    def chooses(a: Any, b: Any, c: Any) -> Any:
+        return a if c.sum() > 0 else b
+
+    graph = fx.Graph()
+    orders: list[tuple[Kind, Kind]] = [(one, other), (other, one)]
+    for first, second in orders:
+        a, b, c = (graph.placeholder(name) for name in "abc")
+        kinds: dict[fx.Node, Kind] = {a: first, b: second, c: "tensor"}
+        assert behaviour_from_source(chooses, False, (a, b, c), {}, kinds.__getitem__).kind == either
+
+
+def test_a_number_that_is_the_same_either_way_is_known() -> None:
+    def scales(a: Tensor) -> Tensor:
+        scale = 0.5 if a.sum() > 0 else 0.5  # noqa: RUF034 - two numbers that are equal
+        return a.clone() if scale < 1 else a.add_(1)
+
+    assert not behaviour_from_source(scales, False, (_A,), {}).writes

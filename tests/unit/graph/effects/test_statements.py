@@ -6,8 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from torch import Tensor, fx
+import torch
+from torch import Tensor, fx, nn
 
+from fxpasses.graph.effects.behaviour import STATE, Behaviour, Kind
 from fxpasses.graph.effects.source.summary import behaviour_from_source
 
 _GRAPH = fx.Graph()
@@ -58,6 +60,105 @@ def _written_after_the_break_of_an_outer_loop(a: Tensor, b: Tensor, c: Tensor) -
     current.add_(1)
 
 
+def _written_after_the_break_of_a_loop_around_another(a: Tensor, b: Tensor, c: Tensor) -> None:
+    current = b
+    for _ in range(3):
+        while c.sum() > 0:
+            c.abs()
+        if c.sum() > 1:
+            current = a
+            break
+    current.add_(1)
+
+
+def _written_where_a_condition_no_longer_holds(a: Tensor, b: Tensor, c: Tensor) -> None:
+    while c.sum() > 0:
+        c.abs()
+    else:
+        a.add_(1)
+
+
+def _written_by_what_a_condition_assigned_last(a: Tensor, b: Tensor, c: Tensor) -> None:
+    current = b
+    while (current := a).sum() > 0:
+        current = b
+    current.add_(1)
+
+
+def _written_in_the_round_after_a_continue(a: Tensor, b: Tensor, c: Tensor) -> None:
+    current = b
+    for _ in range(c.shape[0]):
+        current.add_(1)
+        if c.sum() > 0:
+            current = a
+            continue
+        current = b
+
+
+def _written_where_nothing_broke_off_or_raised(a: Tensor, b: Tensor, c: Tensor) -> None:
+    for _ in range(c.shape[0]):
+        current = b
+        if c.sum() > 0:
+            current = a
+            break
+        if c.sum() > 1:
+            current = a
+            continue
+        if c.sum() > 2:
+            current = a
+            raise ValueError
+        current.add_(1)
+
+
+def _written_after_all_ways_returned(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
+    try:
+        return b.add_(1)
+    except RuntimeError:
+        return c.clone()
+    return a.add_(1)
+
+
+def _written_inside_a_context(a: Tensor, b: Tensor, c: Tensor) -> None:
+    with torch.no_grad():
+        a.add_(1)
+
+
+def _written_where_nothing_was_raised(a: Tensor, b: Tensor, c: Tensor) -> None:
+    try:
+        c.abs()
+    except RuntimeError:
+        pass
+    else:
+        a.add_(1)
+
+
+def _written_by_an_assertion(a: Tensor, b: Tensor, c: Tensor) -> None:
+    assert a.add_(1).sum() > 0
+
+
+def _written_by_an_index(a: Tensor, b: Tensor, c: Tensor) -> None:
+    counts = [0]
+    counts[int(a.add_(1).sum())] = 1
+
+
+def _written_by_what_is_imported(a: Tensor, b: Tensor, c: Tensor) -> None:
+    import torch.nn.functional as imported
+    from torch import relu_ as imported_function
+
+    imported.relu(a, inplace=True)
+    imported_function(b)
+
+
+def _written_by_a_function_inside(a: Tensor, b: Tensor, c: Tensor) -> None:
+    c = c.shape[0]  # type: ignore[assignment]
+
+    def write() -> None:
+        a.add_(1)
+        b.add_(1)
+
+    write()
+
+
 @pytest.mark.parametrize(
     ("function", "writes"),
     [
@@ -66,9 +167,70 @@ def _written_after_the_break_of_an_outer_loop(a: Tensor, b: Tensor, c: Tensor) -
         (_written_after_a_break, {0, 1}),
         (_written_where_no_break_was_met, {0}),
         (_written_after_the_break_of_an_outer_loop, {0, 1}),
+        (_written_after_the_break_of_a_loop_around_another, {0, 1}),
+        (_written_where_a_condition_no_longer_holds, {0}),
+        (_written_by_what_a_condition_assigned_last, {0}),
+        (_written_in_the_round_after_a_continue, {0, 1}),
+        (_written_where_nothing_broke_off_or_raised, {1}),
+        (_written_after_all_ways_returned, {1}),
+        (_written_inside_a_context, {0}),
+        (_written_where_nothing_was_raised, {0}),
+        (_written_by_an_assertion, {0}),
+        (_written_by_an_index, {0}),
+        (_written_by_what_is_imported, {0, 1}),
+        (_written_by_a_function_inside, {0, 1}),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )
 def test_what_may_be_written(function: Callable[..., Any], writes: set[int]) -> None:
     behaviour = behaviour_from_source(function, False, _ARGUMENTS, {}, lambda _node: "tensor")
-    assert behaviour.writes == writes
+    assert behaviour.writes - {STATE} == writes
+
+
+def _item(a: Any, b: Any) -> None:
+    a[0] = b
+
+
+def _part(a: Any, b: Any) -> None:
+    a[:, 0] = b
+
+
+def _entry(a: Any, b: Any) -> None:
+    a["entry"] = b
+
+
+def _attribute(a: Any, b: Any) -> None:
+    a.attribute = b
+
+
+@pytest.mark.parametrize(
+    ("function", "kind", "writes", "links"),
+    [
+        (_item, "tensor", {0}, False),
+        (_item, "any", {0, 1}, True),
+        (_part, "any", {0}, False),
+        (_entry, "any", {0}, True),
+        (_attribute, "any", {0}, True),
+    ],
+)
+def test_what_is_put_into_another_is_found_there_unless_it_is_copied(
+    function: Callable[..., Any], kind: Kind, writes: set[int], links: bool
+) -> None:
+    behaviour = behaviour_from_source(function, False, _ARGUMENTS[:2], {}, lambda _node: kind)
+    assert behaviour == Behaviour(writes=frozenset(writes), kind="none", links=links)
+
+
+class _CallsTheLast(nn.Module):
+    def __init__(self, *layers: nn.Module) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+
+    def forward(self, a: Tensor) -> Tensor:
+        *_, last = self.layers
+        return last(a)
+
+
+def test_what_is_unpacked_around_a_star_may_be_any_of_the_items() -> None:
+    layers = [nn.ReLU(), nn.ReLU(), nn.ReLU(inplace=True)]
+    behaviour = behaviour_from_source(_CallsTheLast(*layers), False, _ARGUMENTS[:1], {}, lambda _node: "tensor")
+    assert 0 in behaviour.writes

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import linecache
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,7 +24,8 @@ from fxpasses.graph.effects.source.summary import behaviour_from_source
 
 _GRAPH = fx.Graph()
 _A = _GRAPH.placeholder("a", type_expr=Tensor)
-_KINDS: Any = {_A: "tensor"}
+_B = _GRAPH.placeholder("b", type_expr=Tensor)
+_KINDS: Any = {_A: "tensor", _B: "tensor"}
 
 
 def _call(callee: Callable[..., Any], *args: Any, **kwargs: Any) -> fx.Node:
@@ -147,14 +149,26 @@ class TestFunctions:
             found = summaries.behaviour(writes_if_told, None, _call(writes_if_told, (told,)), _KINDS)
             assert bool(found.writes) == told
 
-    @pytest.mark.parametrize("container", [[_A, 1], (_A, 1), {"a": _A}], ids=["list", "tuple", "dict"])
-    def test_calls_that_pass_containers_of_values_share_a_reading(self, read: list[object], container: Any) -> None:
+    @pytest.mark.parametrize(
+        "make",
+        [
+            lambda node: [node, 1],
+            lambda _node: [float("0.25"), 1],
+            lambda node: (node, 1),
+            lambda node: {"a": node},
+            lambda node: slice(node, None),
+        ],
+        ids=["list", "list of numbers", "tuple", "dict", "slice"],
+    )
+    def test_calls_that_pass_containers_of_values_share_a_reading(
+        self, read: list[object], make: Callable[[fx.Node], Any]
+    ) -> None:
         def returns_the_second(a: Tensor, held: Any) -> Any:
             return held
 
         summaries = Summaries()
-        for _ in range(2):
-            node = _call(returns_the_second, container)
+        for value in (_A, _B):
+            node = _call(returns_the_second, make(value))
             assert summaries.behaviour(returns_the_second, None, node, _KINDS).returns == {1}
         assert read == [returns_the_second]
 
@@ -221,7 +235,9 @@ class TestModules:
         [
             (lambda: _Shifts(3), lambda: _Shifts(3, where=1)),
             (lambda: _Shifts(1), lambda: _Shifts(1, act=torch.relu_)),
+            (lambda: nn.ReLU(), lambda: nn.ReLU(inplace=True)),
             (lambda: nn.Sequential(nn.ReLU()), lambda: nn.Sequential(nn.ReLU(inplace=True))),
+            (lambda: _Inside(_Shifts(1)), lambda: _Inside(_Shifts(3))),
             (lambda: nn.Sequential(_Shifts(1)), lambda: nn.Sequential(_Shifts(3))),
             (lambda: nn.Sequential(nn.ReLU()), lambda: nn.Sequential(nn.Sequential(nn.ReLU(inplace=True)))),
             (lambda: _PicksOne(nn.ReLU(), nn.ReLU()), lambda: _PicksOne(*[nn.ReLU()] * 2)),
@@ -232,6 +248,7 @@ class TestModules:
                 lambda: _hooked(nn.Sequential(nn.ReLU()), lambda *_: None),
                 lambda: _hooked(nn.Sequential(nn.ReLU()), _write),
             ),
+            (lambda: nn.Sequential(nn.ReLU()), lambda: _hooked_behind(nn.Sequential(nn.ReLU()), _write)),
         ],
     )
     def test_a_difference_that_shows_is_seen(
@@ -241,6 +258,59 @@ class TestModules:
         for module in (one(), other(), one()):
             node = _call(module)
             assert summaries.behaviour(module, None, node, _KINDS) == _directly(module, node)
+
+    @pytest.mark.parametrize(
+        "make",
+        [lambda: [1, 2], lambda: {"rate": 0.5}, lambda: {1, 2}, lambda: torch.ones(2), lambda: (float("0.25"), 1)],
+        ids=["list", "dict", "set", "tensor", "tuple"],
+    )
+    def test_modules_that_hold_something_alike_share_a_reading(
+        self, read: list[object], make: Callable[[], object]
+    ) -> None:
+        summaries = Summaries()
+        for _ in range(2):
+            module = _Holds(make())
+            assert summaries.behaviour(module, None, _call(module), _KINDS) == Behaviour(kind="tensor")
+        assert len(read) == 1
+
+    def test_what_a_module_holds_may_be_compared_in_a_way_of_its_own(self) -> None:
+        summaries = Summaries()
+        for rate in (1, 2):
+            module = _Holds(SimpleNamespace(rate=rate))
+            assert summaries.behaviour(module, None, _call(module), _KINDS) == Behaviour(kind="tensor")
+
+    def test_a_list_that_a_module_keeps_is_read_as_a_list(self) -> None:
+        module = _Collects()
+        node = _call(module)
+        assert Summaries().behaviour(module, None, node, _KINDS) == _directly(module, node)
+
+
+class _Holds(nn.Module):
+    def __init__(self, held: object) -> None:
+        super().__init__()
+        self.held = held
+
+    def forward(self, a: Tensor) -> Tensor:
+        return a + 1
+
+
+class _Collects(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept: list[Tensor] = []
+
+    def forward(self, a: Tensor) -> Tensor:
+        self.kept.append(a)
+        return a + 1
+
+
+class _Inside(nn.Module):
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.by, self.layer = 1, layer
+
+    def forward(self, a: Tensor) -> Tensor:
+        return self.layer(a)
 
 
 class _PicksOne(nn.Module):
@@ -277,7 +347,12 @@ def _hooked(module: nn.Module, hook: Callable[..., Any]) -> nn.Module:
     return module
 
 
-def _write(_module: nn.Module, args: Any) -> None:
+def _hooked_behind(module: nn.Module, hook: Callable[..., Any]) -> nn.Module:
+    module.register_forward_hook(hook)
+    return module
+
+
+def _write(_module: nn.Module, args: Any, _result: Any = None) -> None:
     args[0].add_(1)
 
 
