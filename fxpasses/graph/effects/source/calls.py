@@ -90,7 +90,12 @@ class Loop:
 
 @dataclass
 class Frame:
-    """A function in the middle of being read; `names` is None where the code cannot be reached."""
+    """A function in the middle of being read.
+
+    Attributes:
+        names: What each name may be; None where the code cannot be reached.
+        tries: What each may be wherever the body of a `try` breaks down, for each that is being read.
+    """
 
     globals: Mapping[str, object]
     closure: Mapping[str, CellType]
@@ -100,6 +105,7 @@ class Frame:
     names: Names | None
     returned: list[Value] = field(default_factory=list[Value])
     loops: list[Loop] = field(default_factory=list[Loop])
+    tries: list[Names] = field(default_factory=list[Names])
 
 
 class Calls(ABC):

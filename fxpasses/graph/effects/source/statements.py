@@ -31,6 +31,7 @@ class Reader(Expressions):
         for statement in body:
             if frame.names is None:
                 return
+            frame.tries = [merge(names, frame.names) or {} for names in frame.tries]
             self.step()
             handler = _HANDLERS.get(type(statement))
             if handler is None:
@@ -60,7 +61,7 @@ class Reader(Expressions):
         """Reads `owner[index] = value` or `owner.name = value`."""
         owner = self._owner(frame, target)
         indexes_tensor = isinstance(target, ast.Subscript) and _indexes_tensor(target.slice)
-        if owner.kind not in NO_CONTAINER and not indexes_tensor:
+        if owner.kind == "container" or (owner.kind not in NO_CONTAINER and not indexes_tensor):
             self.memory.store(owner.regions, value.regions)
         if isinstance(target, ast.Attribute):
             self._assign_attribute(owner, target.attr)
@@ -117,7 +118,7 @@ class Reader(Expressions):
         if before.kind == "none":
             result = self.arithmetic(before, node.op, value, (frame.site, id(node)))
             return result if value.kind != "none" else Value(kind="none")
-        if before.kind not in NO_CONTAINER and value.kind not in NO_CONTAINER:
+        if before.kind not in NO_CONTAINER:
             self.memory.store(before.regions, value.regions)
         if before.kind != "container":
             self.memory.write(before)
@@ -208,22 +209,20 @@ class Reader(Expressions):
         self.run(frame, node.body)
 
     def trying(self, frame: Frame, node: ast.Try) -> None:
-        """`try: ... except: ... else: ... finally: ...`: a handler may start after any statement of the body."""
-        states = [dict(frame.names or {})]
-        for statement in node.body:
-            self.run(frame, [statement])
-            if frame.names is not None:
-                states.append(dict(frame.names))
+        """`try: ... except: ... else: ... finally: ...`: a handler may start before any statement of the body."""
+        frame.tries.append(dict(frame.names or {}))
+        self.run(frame, node.body)
+        before_handlers = frame.tries.pop()
         self.run(frame, node.orelse)
         ends = [frame.names]
         for handler in node.handlers:
-            frame.names = merge(*states)
+            frame.names = dict(before_handlers)
             if handler.name:
                 self.assign(frame, ast.Name(handler.name), Value())
             self.run(frame, handler.body)
             ends.append(frame.names)
         after = merge(*ends)
-        frame.names = merge(*states) if after is None else after
+        frame.names = before_handlers if after is None else after
         self.run(frame, node.finalbody)
         frame.names = None if after is None else frame.names
 

@@ -159,6 +159,42 @@ def _written_by_a_function_inside(a: Tensor, b: Tensor, c: Tensor) -> None:
     write()
 
 
+def _written_in_a_list_that_was_filled_at_once(a: Tensor, b: Tensor, c: Tensor) -> None:
+    held = [b]
+    held[:] = [a]
+    held[0].add_(1)
+
+
+def _written_in_a_list_of_rows(a: Tensor, b: Tensor, c: Tensor) -> None:
+    rows: list[Tensor] = []
+    rows += a
+    rows[0].add_(1)
+
+
+def _written_after_a_loop_broke_down(a: Tensor, b: Tensor, c: Tensor) -> None:
+    current = b
+    try:
+        for _ in range(3):
+            current = a
+            c.abs()
+            current = b
+    except RuntimeError:
+        current.add_(1)
+
+
+def _written_after_an_inner_handler_broke_down(a: Tensor, b: Tensor, c: Tensor) -> None:
+    current = b
+    try:
+        try:
+            c.abs()
+        except RuntimeError:
+            current = a
+            c.abs()
+            current = b
+    except RuntimeError:
+        current.add_(1)
+
+
 @pytest.mark.parametrize(
     ("function", "writes"),
     [
@@ -179,6 +215,10 @@ def _written_by_a_function_inside(a: Tensor, b: Tensor, c: Tensor) -> None:
         (_written_by_an_index, {0}),
         (_written_by_what_is_imported, {0, 1}),
         (_written_by_a_function_inside, {0, 1}),
+        (_written_in_a_list_that_was_filled_at_once, {0, 1}),
+        (_written_in_a_list_of_rows, {0}),
+        (_written_after_a_loop_broke_down, {0, 1}),
+        (_written_after_an_inner_handler_broke_down, {0, 1}),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )
@@ -203,6 +243,19 @@ def _attribute(a: Any, b: Any) -> None:
     a.attribute = b
 
 
+def _item_increased(a: Any, b: Any) -> None:
+    a[0] += b
+
+
+def _part_increased(a: Any, b: Any) -> None:
+    a[:, 0] += b
+
+
+def _attribute_increased(a: Any, b: Any) -> None:
+    a.attribute = b
+    a.attribute += 1
+
+
 @pytest.mark.parametrize(
     ("function", "kind", "writes", "links"),
     [
@@ -211,6 +264,9 @@ def _attribute(a: Any, b: Any) -> None:
         (_part, "any", {0}, False),
         (_entry, "any", {0}, True),
         (_attribute, "any", {0}, True),
+        (_item_increased, "any", {0, 1}, True),
+        (_part_increased, "any", {0}, False),
+        (_attribute_increased, "any", {0, 1}, True),
     ],
 )
 def test_what_is_put_into_another_is_found_there_unless_it_is_copied(
@@ -218,6 +274,22 @@ def test_what_is_put_into_another_is_found_there_unless_it_is_copied(
 ) -> None:
     behaviour = behaviour_from_source(function, False, _ARGUMENTS[:2], {}, lambda _node: kind)
     assert behaviour == Behaviour(writes=frozenset(writes), kind="none", links=links)
+
+
+class _WritesAfterTheFirstCall(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+
+    def forward(self, a: Tensor) -> Tensor:
+        result = a.add_(1) if self.calls > 0 else a.clone()
+        self.calls += 1
+        return result
+
+
+def test_a_counter_of_calls_is_not_taken_for_what_it_is_now() -> None:
+    behaviour = behaviour_from_source(_WritesAfterTheFirstCall(), False, _ARGUMENTS[:1], {}, lambda _node: "tensor")
+    assert 0 in behaviour.writes
 
 
 class _CallsTheLast(nn.Module):
