@@ -80,6 +80,13 @@ def test_what_comes_out_of_a_module_that_does_nothing_is_what_went_in(kind: Kind
     assert _read(_NothingToDo(), _A, kind=kind).kind == kind
 
 
+def test_a_method_of_a_text_draws_no_random_numbers() -> None:
+    def describes(a: Tensor) -> str:
+        return ", ".join(str(size) for size in a.shape)
+
+    assert _read(describes, _A) == Behaviour(kind="none")
+
+
 def test_a_class_that_is_passed_over_by_name_is_passed_over() -> None:
     assert 0 in _read(_PassesOver(), _A).writes
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from torch import Tensor, fx
 
-from fxpasses.graph.effects.behaviour import Behaviour
+from fxpasses.graph.effects.behaviour import Behaviour, Kind
 from fxpasses.graph.effects.source.summary import behaviour_from_source
 
 _GRAPH = fx.Graph()
@@ -36,6 +36,21 @@ def test_a_negated_flag_decides(flag: bool) -> None:
         return a.add_(1) if not flag else a.clone()
 
     assert bool(_read(writes_unless, _A, flag).writes) == (not flag)
+
+
+def test_a_sum_with_what_holds_nothing_is_no_list() -> None:
+    def adds(a: Any, b: Any) -> Any:
+        return a + b
+
+    kinds: dict[fx.Node, Kind] = {_A: "numeric", _B: "any"}
+    assert behaviour_from_source(adds, False, (_A, _B), {}, kinds.__getitem__) == Behaviour(kind="numeric")
+
+
+def test_a_number_with_a_plus_keeps_its_sign() -> None:
+    def writes_above_zero(a: Tensor, number: int) -> Tensor:
+        return a.add_(1) if +number > 0 else a.clone()
+
+    assert _read(writes_above_zero, _A, 1).writes == {0}
 
 
 @pytest.mark.parametrize("number", [1, -1])
@@ -66,6 +81,14 @@ def _where_a_comprehension_uses_the_name(a: Tensor, b: Tensor) -> Tensor:
     return each.add_(1)
 
 
+def _with_a_plus(a: Tensor, b: Tensor) -> Tensor:
+    return (+a).add_(1)
+
+
+def _with_a_minus(a: Tensor, b: Tensor) -> Tensor:
+    return (-a).add_(1)
+
+
 @pytest.mark.parametrize(
     ("function", "writes", "returns"),
     [
@@ -73,6 +96,8 @@ def _where_a_comprehension_uses_the_name(a: Tensor, b: Tensor) -> Tensor:
         (_beside_what_is_unpacked, set(), {1}),
         (_named_on_the_way, {0}, {0}),
         (_where_a_comprehension_uses_the_name, {0}, {0}),
+        (_with_a_plus, {0}, {0}),
+        (_with_a_minus, set(), set()),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, fx
+from torch import Tensor, fx, nn
 
+from fxpasses.graph.effects.behaviour import Kind
 from fxpasses.graph.effects.source.summary import behaviour_from_source
 
 _GRAPH = fx.Graph()
@@ -93,6 +94,36 @@ def test_no_operator_of_an_object_is_run(function: Callable[..., Any]) -> None:
     before = _answers.asked
     behaviour_from_source(function, False, (_A,), {})
     assert _answers.asked == before
+
+
+def _asks_whether_it_is_a_parameter(a: Tensor) -> Tensor:
+    return a.add_(1) if isinstance(a, nn.Parameter) else a.clone()
+
+
+def _asks_whether_it_is_a_list(a: Any) -> Any:
+    return a.add_(1) if isinstance(a, (list, tuple)) else a.clone()  # pyright: ignore[reportAttributeAccessIssue]
+
+
+@pytest.mark.parametrize(
+    ("function", "kind", "writes"),
+    [
+        (_asks_whether_it_is_a_parameter, "tensor", {0}),
+        (_asks_whether_it_is_a_list, "any", {0}),
+        (_asks_whether_it_is_a_list, "tensor", set()),
+    ],
+)
+def test_what_class_a_value_has_decides_where_its_kind_tells(
+    function: Callable[..., Any], kind: Kind, writes: set[int]
+) -> None:
+    assert behaviour_from_source(function, False, (_A,), {}, lambda _node: kind).writes == writes
+
+
+def test_where_a_long_range_ends_is_not_known() -> None:
+    def asks_for_the_last(a: Tensor) -> Tensor:
+        places = tuple(range(5000))
+        return a.clone() if places[-1] < 4000 else a.add_(1)
+
+    assert behaviour_from_source(asks_for_the_last, False, (_A,), {}).writes == {0}
 
 
 def _asks_for_a_sum(a: Tensor) -> Tensor:

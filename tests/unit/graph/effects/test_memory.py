@@ -109,3 +109,16 @@ def test_a_number_that_is_the_same_either_way_is_known() -> None:
         return a.clone() if scale < 1 else a.add_(1)
 
     assert not behaviour_from_source(scales, False, (_A,), {}).writes
+
+
+def test_a_number_that_is_known_one_way_alone_is_not_known() -> None:
+    def scales(a: Tensor) -> Tensor:
+        scale = 1 if a.sum() > 0 else a.shape[0]
+        return a.clone() if scale < 2 else a.add_(1)
+
+    def scales_the_other_way_round(a: Tensor) -> Tensor:
+        scale = a.shape[0] if a.sum() > 0 else 1
+        return a.clone() if scale < 2 else a.add_(1)
+
+    for function in (scales, scales_the_other_way_round):
+        assert behaviour_from_source(function, False, (_A,), {}).writes == {0}

@@ -89,6 +89,15 @@ class TestFunctions:
             assert not summaries.behaviour(scales, None, _call(scales, n), _KINDS).writes
         assert read == [scales]
 
+    def test_a_number_is_what_it_is_equal_to(self, read: list[object]) -> None:
+        def drops(a: Tensor, p: float, n: int) -> Tensor:
+            return functional.dropout(a, p)
+
+        summaries = Summaries()
+        for n in (1, 2):
+            assert summaries.behaviour(drops, None, _call(drops, float("0.3"), n), _KINDS).random
+        assert read == [drops]
+
     def test_a_branch_deep_inside_tells_calls_apart(self, read: list[object]) -> None:
         summaries = Summaries()
         writes = [
@@ -238,6 +247,7 @@ class TestModules:
             (lambda: nn.ReLU(), lambda: nn.ReLU(inplace=True)),
             (lambda: nn.Sequential(nn.ReLU()), lambda: nn.Sequential(nn.ReLU(inplace=True))),
             (lambda: _Inside(_Shifts(1)), lambda: _Inside(_Shifts(3))),
+            (lambda: _AsksForAList(torch.ones(1)), lambda: _AsksForAList([1])),
             (lambda: nn.Sequential(_Shifts(1)), lambda: nn.Sequential(_Shifts(3))),
             (lambda: nn.Sequential(nn.ReLU()), lambda: nn.Sequential(nn.Sequential(nn.ReLU(inplace=True)))),
             (lambda: _PicksOne(nn.ReLU(), nn.ReLU()), lambda: _PicksOne(*[nn.ReLU()] * 2)),
@@ -292,6 +302,11 @@ class _Holds(nn.Module):
 
     def forward(self, a: Tensor) -> Tensor:
         return a + 1
+
+
+class _AsksForAList(_Holds):
+    def forward(self, a: Tensor) -> Tensor:
+        return a.add_(1) if isinstance(self.held, list) else a + 1
 
 
 class _Collects(nn.Module):

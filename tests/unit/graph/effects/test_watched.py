@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from torch import Tensor, fx
+from torch.nn import functional
 
 from fxpasses.graph.effects.behaviour import Behaviour
 from fxpasses.graph.effects.source.summaries import Summaries
@@ -33,7 +34,11 @@ def _counts_for_long(a: Tensor, n: int) -> Tensor:
     return a.add_(1) if n > 601 else a.clone()
 
 
-@pytest.mark.parametrize("function", [_collects, _keeps_the_sign, _counts_for_long])
+def _hands_on_with_a_plus(a: Tensor, n: int) -> Tensor:
+    return functional.relu(a, +n)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("function", [_collects, _keeps_the_sign, _counts_for_long, _hands_on_with_a_plus])
 def test_a_constant_that_is_watched_is_read_as_one_that_is_not(function: Callable[..., Any]) -> None:
     summaries = Summaries()
     for n in (1, 2, 3):
