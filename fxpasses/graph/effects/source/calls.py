@@ -39,7 +39,6 @@ _DEPTH = 40
 _STEPS = 40_000
 _CONSTRUCTORS = (list, dict, tuple, set)
 _HARMLESS_PACKAGES = ("torch", "warnings", "logging")
-_MODULES_OF_PYTHON = ("builtins", "collections", "_operator", "math", "copy")
 
 Names = dict[str, Value]
 
@@ -158,7 +157,7 @@ class Calls(ABC):
         if target is getattr and len(arguments.args) > 1 and arguments.args[0].is_constant:
             return self.attribute(arguments.args[0], str(arguments.args[1].constant), site, depth)
         # What is not seen may tell a function of torch to write (`inplace`, `out`); none of Python has such options.
-        is_of_python = isinstance(target, type) or getattr(target, "__module__", None) in _MODULES_OF_PYTHON
+        is_of_python = isinstance(target, type) or getattr(target, "__module__", None) == "builtins"
         behaviour = (
             behaviour_of_function(target, *arguments.visible()) if is_of_python or not arguments.spread else None
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -53,6 +54,7 @@ class _PassesOver(_Between):
 
 
 _counts = _Counts()
+_kept: list[Tensor] = []
 
 
 def _read(callee: Any, *args: object, kind: Kind = "tensor", **kwargs: Any) -> Behaviour:
@@ -73,6 +75,14 @@ def test_an_object_that_is_called_may_write_into_what_it_holds_and_return_it() -
 
     behaviour = _read(counts, _A)
     assert behaviour.writes == behaviour.returns == {STATE}
+
+
+def test_what_was_stored_may_be_found_by_whatever_is_called_after_it() -> None:
+    def stores_and_calls(a: Tensor) -> None:
+        _kept.append(a)
+        sys.getsizeof(3)
+
+    assert 0 in _read(stores_and_calls, _A).writes
 
 
 @pytest.mark.parametrize("kind", ["tensor", "numeric", "none", "any"])
@@ -116,7 +126,7 @@ class TestOptionsThatAreHandedOn:
 
         assert {1, 2} <= _read(normalises, _A, _B, _C, None, None, True).writes
 
-    @pytest.mark.parametrize("function", [zip, dict, max])
+    @pytest.mark.parametrize("function", [zip, dict, max, OrderedDict])
     def test_a_function_of_python_writes_nothing(self, function: Callable[..., Any]) -> None:
         def hands_on(a: Tensor, *rest: Any, **named: Any) -> Any:
             return function(*rest, **named)

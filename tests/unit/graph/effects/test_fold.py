@@ -96,6 +96,22 @@ def test_no_operator_of_an_object_is_run(function: Callable[..., Any]) -> None:
     assert _answers.asked == before
 
 
+_ran: list[int] = []
+
+
+def test_no_function_is_run() -> None:
+    def calls_with_a_number(a: Tensor) -> None:
+        _ran.append(3)
+        _noting(3)
+
+    behaviour_from_source(calls_with_a_number, False, (_A,), {})
+    assert not _ran
+
+
+def _noting(number: int) -> None:
+    _ran.append(number)
+
+
 def _asks_whether_it_is_a_parameter(a: Tensor) -> Tensor:
     return a.add_(1) if isinstance(a, nn.Parameter) else a.clone()
 
