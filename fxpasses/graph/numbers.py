@@ -5,7 +5,9 @@ from __future__ import annotations
 import builtins
 import math
 import operator
+from typing import cast
 
+import torch
 from torch import fx
 
 _METHODS = frozenset({"size", "dim", "ndimension", "numel", "nelement", "item", "stride", "storage_offset"})
@@ -45,10 +47,17 @@ def _follow(node: fx.Node, known: dict[fx.Node, bool]) -> bool:
             return False
         seen.add(current)
         operands = current.all_input_nodes
-        if current.op != "call_function" or current.target not in _OPERATORS or not operands:
+        if current.target not in _OPERATORS or not operands or _is_mutable(current.args):
             return False
         waiting.extend(operands)
     return True
+
+
+def _is_mutable(value: object) -> bool:
+    """Whether arithmetic on a constant may give a value that can be changed: `[1] * n` is a list."""
+    if isinstance(value, tuple):
+        return any(map(_is_mutable, cast("tuple[object, ...]", value)))
+    return isinstance(value, (list, dict, torch.Tensor))
 
 
 def _is_source(node: fx.Node) -> bool:

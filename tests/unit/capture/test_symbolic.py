@@ -82,6 +82,17 @@ def test_aliases_name_the_further_paths() -> None:
     }
 
 
+def test_a_list_that_is_extended_is_so_under_every_name() -> None:
+    class Extends(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            factors = [1] * x.dim()
+            same = factors
+            factors += [7]
+            return x * same[-1]
+
+    assert capture_symbolic(Extends())(torch.ones(2)).tolist() == [7.0, 7.0]
+
+
 @pytest.mark.parametrize(
     ("symbol", "change"),
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+from typing import Any
 
 import pytest
 import torch
@@ -56,3 +57,41 @@ def test_what_calls_another_function_may_make_anything() -> None:
     assert makes_number(graph.call_function(operator.add, (number, 1)))
     if hasattr(operator, "call"):
         assert not makes_number(graph.call_function(operator.call, (torch.ones, number)))
+
+
+def test_earlier_answers_serve_later_ones() -> None:
+    graph = fx.Graph()
+    x = graph.placeholder("x")
+    size = graph.call_method("size", (x, 0))
+    double = graph.call_function(operator.mul, (size, 2))
+    sum_ = graph.call_function(operator.add, (double, 1))
+    known: dict[fx.Node, bool] = {}
+    assert makes_number(double, known)
+    assert known == {double: True}
+    assert makes_number(sum_, known)
+    assert not makes_number(x, known)
+    assert not makes_number(graph.call_function(operator.add, (sum_, x)), known)
+
+
+def test_a_number_that_is_used_twice_is_followed_once() -> None:
+    graph = fx.Graph()
+    first = second = graph.call_method("dim", (graph.placeholder("x"),))
+    for _ in range(60):
+        first, second = second, graph.call_function(operator.add, (first, second))
+    assert makes_number(second)
+
+
+@pytest.mark.parametrize(
+    ("function", "args"),
+    [(operator.mul, ([1],)), (operator.getitem, (([1], [2]),)), (operator.add, (torch.ones(2),))],
+    ids=["a list", "a list inside", "a tensor"],
+)
+def test_arithmetic_with_what_can_be_changed_makes_no_number(function: Any, args: tuple[Any, ...]) -> None:
+    graph = fx.Graph()
+    number = graph.call_method("dim", (graph.placeholder("x"),))
+    assert not isinstance(function(*args, 1), _IMMUTABLE)
+    assert not makes_number(graph.call_function(function, (*args, number)))
+
+
+def test_an_operator_on_constants_alone_may_make_anything() -> None:
+    assert not makes_number(fx.Graph().call_function(operator.attrgetter, ("shape",)))
