@@ -50,7 +50,7 @@ def _lines(columns: GraphColumns, names: bool) -> list[str]:
             target,
             _spell(row.args, places),
             _spell(row.kwargs, places) if row.kwargs else "",
-            _type(row.type),
+            str(row.type),
         ]
         lines.append("\t".join([*fields, row.name * names, "\n"]))
     return lines
@@ -88,9 +88,5 @@ _SPELLED: dict[type, Callable[[Any], str]] = {int: str, float: repr, bool: str, 
 def _spell_tensor(value: torch.Tensor) -> str:
     content = hashlib.blake2b(digest_size=8)
     if value.device.type == "cpu" and value.layout is torch.strided:
-        content.update(repr(value.detach().flatten()[:64].tolist()).encode())
+        content.update(repr(value.detach().flatten().tolist()).encode())
     return f"tensor:{value.dtype}:{tuple(value.shape)}:{content.hexdigest()}"
-
-
-def _type(annotation: object) -> str:
-    return "" if annotation is None else getattr(annotation, "__qualname__", None) or str(annotation)
