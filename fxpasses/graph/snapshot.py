@@ -162,17 +162,13 @@ class _GraphSnapshot:
         namespace._used_names, namespace._base_count, namespace._obj_to_name = set(used), dict(counts), dict(names)
         self._link_recorded()
         self._restore_uses()
-        graph._len = len(self.columns.nodes)
 
     def _unlink_all(self) -> None:
         known = set(self.columns.nodes)
-        present = list(self.columns.graph.nodes)
-        for node in present:
+        for node in list(self.columns.graph.nodes):
             if node not in known:
                 _set_arguments(node, (), {})
-        for node in present:
-            _isolate(node)
-            node._erased = node not in known
+                node._erased = True
         _isolate(self.columns.graph._root)
 
     def _link_recorded(self) -> None:

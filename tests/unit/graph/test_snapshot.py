@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import operator
 from collections.abc import Callable
 
 import pytest
@@ -210,3 +211,52 @@ def test_what_the_meta_of_a_graph_module_holds_is_put_back_as_deep_as_it_goes() 
     graph_module.meta["mine"]["numbers"].append(4)
     snapshot.restore()
     assert graph_module.meta["mine"] == {"numbers": [1, {2}]}
+
+
+def test_meta_that_was_empty_is_empty_again() -> None:
+    graph = fx.Graph()
+    graph.output(graph.placeholder("x"))
+    graph_module = fx.GraphModule(nn.Module(), graph)
+    snapshot = Snapshot.take(graph_module)
+    for each in graph.nodes:
+        each.meta["mine"] = 1
+    snapshot.restore()
+    assert [each.meta for each in graph.nodes] == [{}, {}]
+
+
+def test_an_attribute_of_the_graph_that_is_new_is_gone() -> None:
+    graph_module = fx.symbolic_trace(Model())
+    snapshot = Snapshot.take(graph_module)
+    graph_module.graph.custom = 3
+    snapshot.restore()
+    assert not hasattr(graph_module.graph, "custom")
+
+
+def _with_two_more(graph_module: fx.GraphModule) -> tuple[fx.Node, fx.Node]:
+    with graph_module.graph.inserting_before(node(graph_module, "add")):
+        first = graph_module.graph.call_function(torch.sub, (node(graph_module, "x"), 1))
+        return first, graph_module.graph.call_function(torch.sub, (first, 1))
+
+
+def test_nodes_that_were_added_since_are_not_found() -> None:
+    graph_module = fx.symbolic_trace(Model())
+    snapshot = Snapshot.take(graph_module)
+    _with_two_more(graph_module)
+    node(graph_module, "add").target = torch.div
+    snapshot.restore()
+    for target in (torch.sub, torch.div):
+        assert graph_module.graph.find_nodes(op="call_function", target=target) == []
+    assert graph_module.graph.find_nodes(op="call_function", target=operator.add) == [node(graph_module, "add")]
+
+
+def test_nodes_that_were_added_since_count_as_erased() -> None:
+    graph_module = fx.symbolic_trace(Model())
+    graph, count = graph_module.graph, len(graph_module.graph.nodes)
+    snapshot = Snapshot.take(graph_module)
+    added = _with_two_more(graph_module)
+    snapshot.restore()
+    for each in added:
+        assert each.all_input_nodes == []
+        with pytest.warns(UserWarning, match="already erased"):
+            graph.erase_node(each)
+    assert len(graph.nodes) == len(list(graph.nodes)) == count
