@@ -116,7 +116,7 @@ class NamedValues:
         if found is not None:
             return found
         found = self._leaf_calls.get(name) or self._parameters.get(name)
-        if found is None and name in self._aliases:
+        if name in self._aliases:
             return self._find(self._aliases[name])
         return found or self._last_inside.get(name)
 

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import dataclasses
+from collections import OrderedDict
+from typing import Any
+
 import pytest
 import torch
 from support import examples
@@ -7,7 +11,7 @@ from torch import fx, nn
 
 from fxpasses.capture import capture_symbolic
 from fxpasses.errors import UnselectableValueError
-from fxpasses.graph.meta import qualified_name
+from fxpasses.graph.meta import capture_record, qualified_name, set_capture_record
 from fxpasses.graph.values import NamedValues
 from fxpasses.passes.name_nodes import NameNodes
 
@@ -93,3 +97,112 @@ def test_what_is_no_text_is_no_name() -> None:
     values = _values(examples.Stacked())
     assert None not in values
     assert ["blocks"] not in values
+
+
+def test_calls_can_be_asked_for_before_nodes_are_named() -> None:
+    values = NamedValues(capture_symbolic(examples.Stacked()))
+    assert {"blocks", "blocks.0@0"} <= set(values.names())
+    assert "blocks.0" in values.near("blocks.00")
+
+
+def test_names_beside_the_one_that_was_asked_for_come_before_better_matches_elsewhere() -> None:
+    class Named(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a = nn.Sequential(OrderedDict(sec=nn.ReLU()))
+            self.b = nn.Sequential(OrderedDict(second=nn.ReLU()))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.b(self.a(x))
+
+    assert _values(Named()).near("a.second")[:2] == ["a.sec", "b.second"]
+
+
+def test_a_call_of_which_nobody_knows_when_it_returned_has_no_moment() -> None:
+    graph_module = NameNodes()(capture_symbolic(examples.Stacked())).graph_module
+    record = capture_record(graph_module)
+    assert record is not None
+    calls = tuple(dataclasses.replace(call, until=None) for call in record.calls)
+    set_capture_record(graph_module, dataclasses.replace(record, calls=calls))
+    assert NamedValues(graph_module).moment("blocks.0") is None
+
+
+@pytest.mark.parametrize(
+    ("op", "target"), [("call_method", "relu"), ("call_function", torch.relu), ("call_module", "other")]
+)
+def test_a_leaf_that_is_no_longer_called_has_no_calls(op: str, target: Any) -> None:
+    class Leaf(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.relu = nn.ReLU()
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.relu(x)
+
+    graph_module = NameNodes()(capture_symbolic(Leaf())).graph_module
+    assert "relu@0" in NamedValues(graph_module)
+    _, relu, _ = graph_module.graph.nodes
+    graph_module.add_module("other", nn.ReLU())
+    relu.op, relu.target = op, target
+    assert "relu@0" not in NamedValues(graph_module)
+
+
+def test_what_a_node_calls_is_no_name() -> None:
+    values = _values(nn.Sequential(Averaged()))
+    assert "0.mean" in values
+    assert "mean" not in values
+
+
+class Averaged(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.mean(0)
+
+
+def test_of_several_reads_of_a_buffer_the_first_has_its_name() -> None:
+    graph = fx.Graph()
+    first, second = (graph.get_attr("mean") for _ in range(2))
+    graph.output((first, second))
+    root = nn.Module()
+    root.register_buffer("mean", torch.ones(1))
+    assert NamedValues(fx.GraphModule(root, graph)).value("mean") is first
+
+
+class Contained(nn.Module):
+    """Has containers that are never called themselves."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parts = nn.ModuleDict({"a": nn.ReLU(), "b": nn.ModuleList([nn.Sequential(nn.Tanh())])})
+        self.nested = nn.ModuleList([nn.ModuleList([nn.ReLU(), nn.Tanh()])])
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.parts["b"][0](self.parts["a"](x))
+        return self.nested[0][1](self.nested[0][0](y))
+
+
+@pytest.mark.parametrize(
+    ("container", "found"), [("parts", "parts.a"), ("parts.b", "parts.b.0.0"), ("nested", "nested.0.1")]
+)
+def test_a_container_stands_for_the_last_of_the_shallowest_results_inside(container: str, found: str) -> None:
+    assert _name(_values(Contained()).value(container)) == found
+
+
+def test_what_no_graph_can_return_is_told_with_the_values_inside_it() -> None:
+    class Box:
+        def __init__(self, content: torch.Tensor) -> None:
+            self.content = content
+
+    class Boxes(nn.Module):
+        def forward(self, x: torch.Tensor) -> Box:
+            return Box(torch.relu(x))
+
+    class Opens(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.boxes = Boxes()
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.boxes(x).content + 1
+
+    with pytest.raises(UnselectableValueError, match=r"instead, such as 'boxes.relu'\.$"):
+        _values(Opens()).value("boxes")
