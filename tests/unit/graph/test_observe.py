@@ -41,3 +41,25 @@ def test_no_input_is_made_of_a_size_that_is_no_number() -> None:
     next(iter(graph_module.graph.nodes)).meta["val"] = mode.from_tensor(torch.ones(5), symbolic_context=sizes)
     with pytest.raises(RequestError, match="'x' has no recorded shape"):
         example_inputs(graph_module)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.complex64])
+def test_inputs_with_fractions_are_drawn_from_a_normal_distribution(dtype: torch.dtype) -> None:
+    values = _input(torch.empty(100, dtype=dtype))
+    assert values.dtype is dtype
+    assert len(set(values.tolist())) > 50
+    assert 0 < (values.real < 0).sum() < 100
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.uint8, torch.bool])
+def test_inputs_of_whole_numbers_are_zeros_and_ones_which_serve_as_masks_and_indices(dtype: torch.dtype) -> None:
+    values = _input(torch.empty(100, dtype=dtype))
+    assert values.dtype is dtype
+    assert set(values.tolist()) == {0, 1}
+
+
+def _input(recorded: torch.Tensor) -> torch.Tensor:
+    graph_module = fx.symbolic_trace(lambda x: x + 1)
+    next(iter(graph_module.graph.nodes)).meta["val"] = recorded
+    (made,) = example_inputs(graph_module)
+    return made

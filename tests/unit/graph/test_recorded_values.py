@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 import torch
 from torch import fx, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext
 
-from fxpasses.graph.recorded_values import RecordedValues
+from fxpasses.graph.recorded_values import RecordedValues, recorded_value
 from fxpasses.graph.state import GraphColumns
 
 
@@ -49,3 +51,36 @@ def test_a_stale_value_is_found_each_time_until_it_is_right() -> None:
     node.meta["val"] = torch.empty(2, 3)
     assert _difference(recorded, node) is None
     assert _difference(recorded, node) is None
+
+
+def test_a_function_that_is_not_of_torch_is_not_called() -> None:
+    called: list[torch.Tensor] = []
+
+    def own(x: torch.Tensor) -> torch.Tensor:
+        called.append(x)
+        return x
+
+    assert _difference(RecordedValues(nn.Module()), _call(own)) is None
+    assert not called
+
+
+def test_a_stale_value_is_found_where_the_device_that_the_call_names_is_missing() -> None:
+    node = _call(torch.zeros_like)
+    node.kwargs = {"device": "cuda:99"}
+    assert _difference(RecordedValues(nn.Module()), node) == "it says float32[7], and the operation makes float32[2, 3]"
+
+
+def test_a_recorded_size_that_is_no_number_is_taken_to_be_right() -> None:
+    node = _call(torch.relu)
+    sizes = StatelessSymbolicContext([DimDynamic.DYNAMIC, DimDynamic.DYNAMIC])
+    mode = FakeTensorMode(shape_env=ShapeEnv())
+    node.meta["val"] = mode.from_tensor(torch.empty(2, 3), symbolic_context=sizes)
+    assert _difference(RecordedValues(nn.Module()), node) is None
+
+
+@pytest.mark.parametrize("key", ["val", "tensor_meta", "example_value"])
+def test_a_value_is_read_from_where_each_tool_of_torch_records_it(key: str) -> None:
+    node, value = fx.Graph().placeholder("x"), torch.empty(2)
+    assert recorded_value(node) is None
+    node.meta[key] = value
+    assert recorded_value(node) is value

@@ -37,7 +37,15 @@ def test_an_augmented_assignment_is_called_like_the_operator(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "expected"), [("view", "view"), ("__getitem__", "getitem"), ("add_", "add_"), ("isNone", "is_none")]
+    ("method", "expected"),
+    [
+        ("view", "view"),
+        ("__getitem__", "getitem"),
+        ("add_", "add_"),
+        ("isNone", "is_none"),
+        ("__own", "__own"),
+        ("own__", "own__"),
+    ],
 )
 def test_a_method_is_called_what_it_is_called(method: str, expected: str) -> None:
     graph = fx.Graph()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import fx
 
-from fxpasses.graph.spelling import lines_of, spell, spell_calls
+from fxpasses.graph.spelling import lines_of, spell, spell_call, spell_calls
 from fxpasses.graph.state import GraphColumns
 
 
@@ -47,3 +47,18 @@ def test_nodes_are_called_what_they_were_called_when_they_were_recorded() -> Non
     columns = GraphColumns.of(graph)
     x.name = "renamed"
     assert lines_of(columns) == ["x = placeholder[x]()", "cat = call_function[cat]([x, x], 1, out=x)"]
+
+
+def test_a_keyword_is_spelled_with_its_name() -> None:
+    graph = fx.Graph()
+    x = graph.placeholder("x")
+    rows, columns = (graph.call_function(torch.sum, (x,), {"dim": dim, "keepdim": True}) for dim in (0, 1))
+    assert spell_call(rows) == "sum(%, dim=0, keepdim=True)"
+    assert spell_calls(rows, columns) == ("sum(…, dim=0)", "sum(…, dim=1)")
+
+
+def test_what_calls_nothing_is_spelled_by_what_it_is() -> None:
+    graph = fx.Graph()
+    nodes = [graph.placeholder("x"), graph.create_node("get_attr", "head.weight")]
+    nodes.append(graph.output(nodes[0]))
+    assert [spell_call(node) for node in nodes] == ["placeholder x", "get_attr head.weight", "output output"]
