@@ -24,10 +24,14 @@ _RETURNS_ANY = frozenset(
 )
 """The same for operators that may return any of their arguments."""
 
-_RUNNING_STATISTICS = frozenset(
-    ["batch_norm", "native_batch_norm", "cudnn_batch_norm", "miopen_batch_norm", "instance_norm"]
-)
-"""Operators that write their fourth and fifth argument when the sixth is true, and whose schema does not say so."""
+_RUNNING_STATISTICS = {
+    "batch_norm": "training",
+    "native_batch_norm": "training",
+    "cudnn_batch_norm": "training",
+    "miopen_batch_norm": "training",
+    "instance_norm": "use_input_stats",
+}
+"""Operators that write their fourth and fifth argument when the sixth, of this name, is true; no schema says so."""
 
 
 class Parameter(NamedTuple):
@@ -58,16 +62,19 @@ class SchemaFacts:
             return Behaviour(returns=all_keys(args, kwargs), kind=kind)
         if not (self.writes or self.returns or self.name in _RUNNING_STATISTICS):
             return _without_memory(self.kind, self.random)
-        writes = _keys(self.writes, args, kwargs)
-        if self.name in _RUNNING_STATISTICS and flag(args, kwargs, 5, "training", None) is not False:
-            writes |= key_at(args, kwargs, 3, "running_mean") | key_at(args, kwargs, 4, "running_var")
         return Behaviour(
-            writes=writes,
+            writes=_keys(self.writes, args, kwargs) | _updated_statistics(self.name, args, kwargs),
             returns=_keys(self.returns, args, kwargs),
             kind=self.kind,
             reshapes=self.reshapes,
             random=self.random,
         )
+
+
+def _updated_statistics(name: str, args: Sequence[object], kwargs: Mapping[str, object]) -> frozenset[Key]:
+    if name not in _RUNNING_STATISTICS or flag(args, kwargs, 5, _RUNNING_STATISTICS[name], None) is False:
+        return frozenset()
+    return key_at(args, kwargs, 3, "running_mean") | key_at(args, kwargs, 4, "running_var")
 
 
 def _keys(parameters: Iterable[Parameter], args: Sequence[object], kwargs: Mapping[str, object]) -> frozenset[Key]:
@@ -117,7 +124,7 @@ def facts_of_packet(packet: OpOverloadPacket) -> SchemaFacts | None:
 def facts_of_overload(overload: OpOverload) -> SchemaFacts:
     """Returns what the schema of one overload says, and what it should have said."""
     schema: Any = overload._schema
-    name = str(schema.name).rpartition("::")[2]
+    name = _name(schema)
     parameters = [Parameter(position, argument.name) for position, argument in enumerate(schema.arguments)]
     labels = [_labels(argument.alias_info) for argument in schema.arguments]
     returned = set[str]().union(*(_labels(result.alias_info) for result in schema.returns))
@@ -140,8 +147,12 @@ def written_arguments(overload: OpOverload, args: Sequence[object], kwargs: Mapp
     for position in (*_written(schema), *_outs(schema)):
         name = schema.arguments[position].name
         yield args[position] if position < len(args) else kwargs.get(name)
-    if str(schema.name).rpartition("::")[2] in _RUNNING_STATISTICS and flag(args, kwargs, 5, "training", None):
-        yield from args[3:5]
+    for key in _updated_statistics(_name(schema), args, kwargs):
+        yield args[key] if isinstance(key, int) else kwargs[key]
+
+
+def _name(schema: Any) -> str:
+    return str(schema.name).rpartition("::")[2]
 
 
 def _written(schema: Any) -> list[int]:
