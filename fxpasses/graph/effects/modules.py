@@ -7,6 +7,7 @@ to assume, or None for either.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
@@ -65,10 +66,9 @@ def _fresh(module: nn.Module, training: bool | None) -> Behaviour:
     """The behaviour of a module whose result is new; what is left is its own state, and randomness."""
     if _updates_itself(module, training):
         return Behaviour(writes=frozenset([STATE]), kind="tensor")
-    if _draws(module, training):
-        return Behaviour(kind="any" if isinstance(module, _STRUCTURED) else "tensor", random=True)
     structured = isinstance(module, _STRUCTURED) or getattr(module, "return_indices", False)
-    return FRESH if structured else FRESH_TENSOR
+    fresh = FRESH if structured else FRESH_TENSOR
+    return replace(fresh, random=True) if _draws(module, training) else fresh
 
 
 def _updates_itself(module: nn.Module, training: bool | None) -> bool:

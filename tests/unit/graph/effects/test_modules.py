@@ -21,3 +21,26 @@ def test_the_input_of_a_module_may_be_passed_by_keyword() -> None:
 @pytest.mark.parametrize(("module", "kind"), [(nn.Identity(), "first"), (nn.Flatten(), "tensor")])
 def test_an_identity_returns_what_it_is_given_and_a_view_returns_a_tensor(module: nn.Module, kind: ResultKind) -> None:
     assert behaviour_of_module(module, None, ("x",), {}) == Behaviour(returns=frozenset([0]), kind=kind)
+
+
+@pytest.mark.parametrize(
+    ("module", "kind"),
+    [
+        (nn.RNN(4, 4, 2, dropout=0.5), "any"),
+        (nn.MultiheadAttention(4, 2, dropout=0.5), "any"),
+        (nn.TransformerEncoderLayer(4, 2, 8, dropout=0.5), "tensor"),
+        (nn.FractionalMaxPool2d(2, 2), "tensor"),
+        (nn.FractionalMaxPool2d(2, 2, return_indices=True), "any"),
+        (nn.FractionalMaxPool3d(2, 2, return_indices=True), "any"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
+)
+def test_a_module_that_draws_random_numbers_returns_a_tensor_or_several(module: nn.Module, kind: ResultKind) -> None:
+    assert behaviour_of_module(module, True, ("x",), {}) == Behaviour(kind=kind, random=True)
+
+
+def test_a_layer_draws_random_numbers_for_any_one_of_its_dropouts() -> None:
+    layer = nn.TransformerEncoderLayer(4, 2, 8, dropout=0.0)
+    assert behaviour_of_module(layer, True, ("x",), {}) == Behaviour(kind="tensor")
+    layer.dropout1.p = 0.5
+    assert behaviour_of_module(layer, True, ("x",), {}) == Behaviour(kind="tensor", random=True)
