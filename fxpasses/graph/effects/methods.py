@@ -12,11 +12,11 @@ from fxpasses.graph.effects.behaviour import (
     FRESH_TENSOR,
     NO_TENSOR,
     SHAPE_ONLY,
+    UNKNOWN,
     Behaviour,
     Kind,
     all_keys,
     argument,
-    is_known,
     opaque,
     views,
     with_out,
@@ -65,7 +65,7 @@ _NUMBERS = frozenset("bool int long float complex index hash repr str format non
 _NUMBER_METHODS = frozenset("format count".split())
 """Methods that look at elements, and make no tensor; those of text and of lists among them."""
 
-_WITHOUT_SCHEMA = frozenset("unique lu to_sparse_coo item tolist".split())
+_WITHOUT_SCHEMA = frozenset("unique lu to_sparse_coo new_tensor item tolist".split())
 """Methods that are written in Python, and make something new."""
 
 
@@ -102,7 +102,7 @@ def behaviour_of_method(name: str, args: Sequence[object], kwargs: Mapping[str, 
     facts = facts_of_name(name) if hasattr(torch.Tensor, name) else None
     if facts is not None:
         return with_out(facts.behaviour(args, kwargs), kwargs)
-    return FRESH if name in _WITHOUT_SCHEMA or name.startswith("new_") else None
+    return FRESH if name in _WITHOUT_SCHEMA else None
 
 
 def in_place(name: str, args: Sequence[object], kwargs: Mapping[str, object]) -> Behaviour:
@@ -121,8 +121,8 @@ def in_place(name: str, args: Sequence[object], kwargs: Mapping[str, object]) ->
 
 def stores_item(args: Sequence[object]) -> Behaviour:
     """The behaviour of `args[0][args[1]] = args[2]`: elements are copied into a tensor, but stored in a container."""
-    index = args[1] if len(args) > 1 else None
-    indexes_tensor = is_known(index) and isinstance(index, slice | tuple | list | type(Ellipsis) | None)
+    index = args[1] if len(args) > 1 else UNKNOWN
+    indexes_tensor = isinstance(index, slice | tuple | list | type(Ellipsis) | None)
     return Behaviour(writes=frozenset([0]), links=not indexes_tensor, rebuilds=isinstance(index, str))
 
 
