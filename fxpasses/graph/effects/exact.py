@@ -11,7 +11,6 @@ from typing import Any, NamedTuple, cast
 
 import torch
 from torch import fx
-from torch._ops import OpOverload
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.nn.utils.stateless import _reparametrize_module
 from torch.utils import _pytree as pytree
@@ -191,7 +190,7 @@ class _Recorder(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Runs an operator, and notes what it does."""
         kwargs = kwargs or {}
-        written = list(_tensors_in([*written_arguments(func, args, kwargs)])) if isinstance(func, OpOverload) else []
+        written = list(_tensors_in([*written_arguments(func, args, kwargs)]))
         if not all(self._way.is_without_data(tensor) for tensor in written):
             raise _CannotObserve(f"{func} would write into a tensor that has data")
         result = func(*args, **kwargs)

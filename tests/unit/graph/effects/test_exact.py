@@ -251,3 +251,80 @@ def test_what_warns_is_run_and_warns_nobody_while_later_warnings_are_seen() -> N
     assert analyze_effects(_with_leaves(Warns()), example_inputs=(torch.ones(2),)).exact
     with pytest.raises(UserWarning, match="later"):  # a warning is an error here
         warnings.warn("later", stacklevel=1)
+
+
+class _Adds(nn.Module):
+    def __init__(self, by: Tensor) -> None:
+        super().__init__()
+        if isinstance(by, nn.Parameter):
+            self.by = by
+        else:
+            self.register_buffer("by", by)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.by
+
+
+@pytest.mark.parametrize("shared", [nn.Parameter(torch.ones(2)), torch.ones(2)], ids=["parameter", "buffer"])
+def test_a_write_through_one_name_of_a_shared_tensor_is_read_under_each(shared: Tensor) -> None:
+    graph = fx.Graph()
+    x, by = graph.placeholder("x"), graph.get_attr("0.by")
+    written = graph.call_method("mul_", (by, 2))
+    first = graph.call_module("0", (x,))
+    second = graph.call_module("1", (first,))
+    graph.output(second)
+    graph_module = fx.GraphModule(nn.Sequential(_Adds(shared), _Adds(shared)), graph)
+    effects = analyze_effects(graph_module, example_inputs=(torch.ones(2),))
+    assert effects.exact
+    assert effects.writes[written] == effects.storages[by]
+    assert {effects.state_reads.get(node) for node in (first, second)} == {effects.storages[by]}
+
+
+def test_a_plain_tensor_that_the_graph_reads_is_state_and_stays_as_it_is() -> None:
+    root = nn.Module()
+    root.register_buffer("plain", torch.zeros(2))
+    graph = fx.Graph()
+    plain = graph.get_attr("plain")
+    written = graph.call_method("add_", (plain, graph.placeholder("x")))
+    graph.output(written)
+    graph_module = fx.GraphModule(root, graph)
+    del graph_module.plain
+    graph_module.plain = root.plain  # a graph module makes a buffer of each tensor that it is made with
+    effects = analyze_effects(graph_module, example_inputs=(torch.ones(2),))
+    assert effects.exact
+    assert effects.writes[written] == effects.storages[plain] == effects.state
+    assert root.plain.tolist() == [0, 0]
+
+
+def test_only_the_arguments_are_inputs() -> None:
+    graph_module, effects = _observed(nn.Sequential(nn.Linear(2, 2), nn.ReLU()), torch.ones(2))
+    x = next(iter(graph_module.graph.nodes))
+    assert effects.exact
+    assert effects.inputs == effects.storages[x]
+
+
+def test_writing_an_item_stands_for_what_is_written_into() -> None:
+    graph = fx.Graph()
+    x, y = graph.placeholder("x"), graph.placeholder("y")
+    written = graph.call_function(operator.setitem, (x, 0, y))
+    graph.output(x)
+    effects = analyze_effects(fx.GraphModule(nn.Module(), graph), example_inputs=(torch.ones(2), torch.ones(())))
+    assert effects.exact
+    assert effects.may_share_memory(written, x)
+    assert not effects.may_share_memory(written, y)
+
+
+def test_an_item_of_a_list_that_no_node_holds_may_be_written() -> None:
+    graph = fx.Graph()
+    x = graph.placeholder("x")
+    graph.call_function(operator.setitem, ([x], 0, x))
+    graph.output(x)
+    assert analyze_effects(fx.GraphModule(nn.Module(), graph), example_inputs=(torch.ones(2),)).exact
+
+
+def test_a_run_tells_of_the_same_nodes_as_the_static_answer() -> None:
+    graph_module, effects = _observed(nn.Sequential(nn.Linear(2, 2), nn.ReLU()), torch.ones(2))
+    static = analyze_effects(graph_module)
+    assert effects.exact
+    assert effects.kinds.keys() == static.kinds.keys()
+    assert effects.storages.keys() == static.storages.keys()
