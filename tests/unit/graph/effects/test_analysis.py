@@ -234,6 +234,10 @@ def test_a_fresh_result_shares_memory_with_nothing(form: str) -> None:
     assert not effects.writes
 
 
+def _add_to_input(_module: nn.Module, args: tuple[Tensor, ...]) -> None:
+    args[0].add_(1)
+
+
 class TestState:
     def test_a_buffer_is_one_storage_under_all_its_names(self) -> None:
         class Model(nn.Module):
@@ -289,6 +293,42 @@ class TestState:
         effects = analyze_effects(fx.GraphModule(model, graph))
         assert effects.state_reads == {linear: effects.writes[written]}
 
+    def test_a_list_that_a_module_keeps_is_state(self) -> None:
+        root = nn.Module()
+        root.parts = [torch.zeros(2)]
+        graph = fx.Graph()
+        part = graph.call_function(operator.getitem, (graph.get_attr("parts"), 0))
+        written = graph.call_method("add_", (part, 1))
+        graph.output(part)
+        effects = analyze_effects(fx.GraphModule(root, graph))
+        assert effects.writes[written]
+        assert effects.writes[written] <= effects.state
+
+    def test_a_module_that_is_passed_on_may_be_written_wherever_it_goes(self) -> None:
+        graph = fx.Graph()
+        x, norm = graph.placeholder("x"), graph.get_attr("0")
+        called = graph.call_method("__call__", (norm, x))
+        mean = graph.get_attr("0.running_mean")
+        graph.output((called, mean))
+        effects = analyze_effects(fx.GraphModule(nn.Sequential(nn.BatchNorm1d(2)), graph))
+        assert effects.may_write(called, mean)
+        assert effects.storages[mean] <= effects.state
+
+    @pytest.mark.parametrize("before", [True, False], ids=["before the call", "after it"])
+    def test_a_hook_may_write_what_a_module_of_torch_only_reads(self, before: bool) -> None:
+        linear = nn.Linear(2, 2)
+        graph_module = _traced(_WithModule(linear))
+        module, sub = _node(graph_module, "module"), _node(graph_module, "sub")
+        assert not analyze_effects(graph_module).may_write(module, sub)
+        called = graph_module.get_submodule("module")
+        handle = (
+            called.register_forward_pre_hook(_add_to_input)
+            if before
+            else called.register_forward_hook(lambda module, args, _output: _add_to_input(module, args))
+        )
+        assert analyze_effects(graph_module).may_write(module, sub)
+        handle.remove()
+
     def test_an_argument_that_is_written_is_an_input(self) -> None:
         graph_module = _traced(lambda x: x.add_(1))
         effects = analyze_effects(graph_module)
@@ -340,6 +380,14 @@ class TestContainers:
         graph.call_function(operator.iadd, (graph.call_method("size", (a, 0)), graph.call_function(max, (a, b))))
         graph.output((a, b))
         assert not analyze_effects(fx.GraphModule(nn.Module(), graph)).may_share_memory(a, b)
+
+    def test_a_number_that_is_increased_is_no_memory_that_is_written(self) -> None:
+        graph = fx.Graph()
+        size = graph.call_method("size", (graph.placeholder("x"), 0))
+        graph.output(graph.call_function(operator.iadd, (size, 1)))
+        effects = analyze_effects(fx.GraphModule(nn.Module(), graph))
+        assert not effects.writes
+        assert not effects.may_share_memory(size, size)
 
     def test_kinds(self) -> None:
         def model(x: Tensor) -> object:

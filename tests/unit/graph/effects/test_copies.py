@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+from typing import Any, cast
+
 import torch
-from torch import fx, nn
+from torch import Tensor, fx, nn
 
 from fxpasses.graph.effects.behaviour import Kind
 from fxpasses.graph.effects.copies import clone_each, clone_value, insert_copy
@@ -20,6 +22,23 @@ def test_each_kind_of_value_has_a_copy_of_its_own() -> None:
     for kind, target in kinds.items():
         _, first, _ = _graph_of_two()
         assert insert_copy(first, kind).target == target
+
+
+class _Boxes:
+    """Holds a tensor, and knows how to copy itself; no container that torch looks into."""
+
+    def __init__(self, corners: Tensor) -> None:
+        self.corners = corners
+
+    def clone(self) -> _Boxes:
+        return _Boxes(self.corners.clone())
+
+
+def test_a_value_that_can_copy_itself_is_asked_to() -> None:
+    boxes = _Boxes(torch.zeros(2))
+    copied: Any = clone_value(cast("Any", {"boxes": boxes}))
+    boxes.corners.add_(1)
+    assert copied["boxes"].corners.tolist() == [0, 0]
 
 
 def test_a_copy_stands_right_behind_what_it_copies_or_where_it_is_wanted() -> None:

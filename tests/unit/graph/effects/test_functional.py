@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+import torch
 from torch.nn import functional
+from unit.graph.effects.seen_calls import assert_allowed, see
 
-from fxpasses.graph.effects.behaviour import Behaviour
+from fxpasses.graph.effects.behaviour import UNKNOWN, Behaviour
 from fxpasses.graph.effects.functions import behaviour_of_function
 
 
@@ -30,3 +33,59 @@ def test_attention_draws_random_numbers_for_a_rate_that_is_passed_by_keyword(rat
         behaviour = behaviour_of_function(function, ("q", "k", "v"), {"dropout_p": rate})
         assert behaviour is not None
         assert behaviour.random == (rate > 0)
+
+
+_NORMALISATIONS: list[tuple[Callable[..., Any], tuple[str, ...], dict[str, Any]]] = [
+    (functional.batch_norm, ("mean", "var"), {}),
+    (functional.batch_norm, ("mean", "var"), {"training": True}),
+    (functional.batch_norm, ("mean", "var", "none", "none", "yes"), {}),
+    (functional.batch_norm, (), {"running_mean": "mean", "running_var": "var", "training": True}),
+    (functional.instance_norm, ("mean", "var"), {}),
+    (functional.instance_norm, ("mean", "var"), {"use_input_stats": False}),
+    (functional.instance_norm, ("mean", "var", "none", "none", "no"), {}),
+    (functional.instance_norm, (), {"running_mean": "mean", "running_var": "var"}),
+]
+
+
+@pytest.mark.parametrize(("function", "args", "kwargs"), _NORMALISATIONS)
+def test_a_normalisation_writes_its_statistics_where_it_takes_them_from_its_input(
+    function: Callable[..., Any], args: tuple[str, ...], kwargs: dict[str, Any]
+) -> None:
+    values = {"mean": torch.zeros(3), "var": torch.ones(3), "none": None, "yes": True, "no": False}
+    inputs = torch.arange(24.0).reshape(2, 3, 4)
+    given = {name: values.get(value, value) for name, value in kwargs.items()}
+    seen = see(function, inputs, *(values[name] for name in args), **given)
+    said = behaviour_of_function(function, seen.args, seen.kwargs)
+    assert_allowed(seen, said, function)
+    assert said is not None
+    assert said.writes == seen.writes
+    assert not said.random
+
+
+@pytest.mark.parametrize("function", [functional.embedding, functional.embedding_bag])
+@pytest.mark.parametrize(
+    ("args", "kwargs"),
+    [
+        (("weight",), {}),
+        (("weight", "none", "limit"), {}),
+        (("weight", "none", "none"), {}),
+        (("weight",), {"max_norm": "limit"}),
+        ((), {"weight": "weight", "max_norm": "limit"}),
+    ],
+)
+def test_an_embedding_writes_its_weight_where_it_limits_how_long_its_rows_are(
+    function: Callable[..., Any], args: tuple[str, ...], kwargs: dict[str, str]
+) -> None:
+    values = {"weight": torch.ones(4, 2), "none": None, "limit": 0.5}
+    given = {name: values[value] for name, value in kwargs.items()}
+    seen = see(function, torch.tensor([[1]]), *(values[name] for name in args), **given)
+    said = behaviour_of_function(function, seen.args, seen.kwargs)
+    assert said is not None
+    assert said.writes == seen.writes
+
+
+@pytest.mark.parametrize("function", [functional.embedding, functional.embedding_bag])
+def test_a_limit_that_cannot_be_seen_may_be_one(function: Callable[..., Any]) -> None:
+    said = behaviour_of_function(function, ("input", "weight"), {"max_norm": UNKNOWN})
+    assert said is not None
+    assert said.writes == {1}

@@ -32,6 +32,20 @@ def _function(target: Callable[..., Any], *args: Any) -> Make:
     return lambda graph, x: graph.call_function(target, (x, *args))
 
 
+def _method(name: str, *args: Any) -> Make:
+    return lambda graph, x: graph.call_method(name, (x, *args))
+
+
+def _item(graph: fx.Graph, owner: fx.Node, index: object) -> fx.Node:
+    return graph.call_function(operator.getitem, (owner, index))
+
+
+def _negated_size(graph: fx.Graph, x: fx.Node) -> fx.Node:
+    size = _size(graph, x)
+    graph.call_method("__neg__", (size,))
+    return size
+
+
 def _used_as_tensor(graph: fx.Graph, x: fx.Node) -> fx.Node:
     copied = graph.call_function(copy.deepcopy, (x,))
     graph.call_method("relu", (copied,))
@@ -47,6 +61,10 @@ _OF_ANYTHING: list[tuple[str, Make, Kind]] = [
     ("an item of a list", lambda graph, x: graph.call_function(operator.getitem, ([x], 0)), "any"),
     ("what may be a list, extended", lambda graph, x: graph.call_function(operator.iadd, (x, [x])), "any"),
     ("a size, increased", lambda graph, x: graph.call_function(operator.iadd, (_size(graph, x), 1)), "none"),
+    ("a number with a size", lambda graph, x: graph.call_method("__radd__", (_size(graph, x), 1)), "none"),
+    ("a product with a float", _function(operator.mul, 0.5), "numeric"),
+    ("a product with an integer, or a list repeated", _function(operator.mul, 2), "any"),
+    *((f"{name} with a number", _method(name, 1), "numeric") for name in ("__add__", "__or__", "__ror__")),
 ]
 _OF_A_TENSOR: list[tuple[str, Make, Kind]] = [
     ("a size, increased", lambda graph, x: graph.call_function(operator.iadd, (_size(graph, x), x)), "tensor"),
@@ -59,6 +77,9 @@ _OF_A_TENSOR: list[tuple[str, Make, Kind]] = [
     ),
     ("einsum", lambda graph, x: graph.call_function(torch.einsum, ("ij->ji", x)), "tensor"),
     ("of one dimension at least", _function(torch.atleast_1d), "any"),
+    ("one of several parts", lambda graph, x: _item(graph, graph.call_function(torch.chunk, (x, 2)), 0), "tensor"),
+    ("some of several parts", lambda graph, x: _item(graph, graph.call_function(torch.chunk, (x, 2)), slice(1)), "any"),
+    ("a size that is negated", _negated_size, "none"),
 ]
 
 
@@ -70,3 +91,17 @@ def test_what_is_made_of_anything(make: Make, kind: Kind) -> None:
 @pytest.mark.parametrize(("make", "kind"), [row[1:] for row in _OF_A_TENSOR], ids=[row[0] for row in _OF_A_TENSOR])
 def test_what_is_made_of_a_tensor(make: Make, kind: Kind) -> None:
     assert _kind_of(make, Tensor) == kind
+
+
+@pytest.mark.parametrize("annotation", [Tensor, "Tensor", "torch.Tensor"])
+def test_an_argument_that_is_declared_to_be_a_tensor_is_one(annotation: Any) -> None:
+    assert _kind_of(lambda _graph, x: x, annotation) == "tensor"
+
+
+@pytest.mark.parametrize(("example", "kind"), [(torch.ones(2), "tensor"), (3, "none"), ([torch.ones(2)], "any")])
+def test_an_argument_is_what_the_example_of_it_is(example: object, kind: Kind) -> None:
+    def with_example(_graph: fx.Graph, x: fx.Node) -> fx.Node:
+        x.meta["val"] = example
+        return x
+
+    assert _kind_of(with_example) == kind

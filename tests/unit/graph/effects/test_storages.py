@@ -22,6 +22,7 @@ def test_a_few_storages_are_told_apart() -> None:
     one, other = table.new(), table.new()
     assert table.union([one, NOWHERE, other]) == one | other
     assert table.union([one, one]) is one
+    assert table.union([NOWHERE, one]) is one
     assert not table.unified
 
 
@@ -48,3 +49,10 @@ def test_a_table_has_a_storage_for_what_was_asked_for() -> None:
     assert not table.has(key)
     table.of_tensor(tensor[:1])
     assert table.has(key)
+
+
+def test_tensors_without_a_storage_share_no_memory() -> None:
+    table = StorageTable()
+    one, other = torch.eye(2).to_sparse(), torch.eye(2).to_sparse()
+    assert table.of_tensor(one) == table.of_tensor(one)
+    assert table.of_tensor(one) != table.of_tensor(other)
