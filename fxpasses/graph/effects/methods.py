@@ -122,7 +122,7 @@ def in_place(name: str, args: Sequence[object], kwargs: Mapping[str, object]) ->
 def stores_item(args: Sequence[object]) -> Behaviour:
     """The behaviour of `args[0][args[1]] = args[2]`: elements are copied into a tensor, but stored in a container."""
     index = args[1] if len(args) > 1 else UNKNOWN
-    indexes_tensor = isinstance(index, slice | tuple | list | type(Ellipsis) | None)
+    indexes_tensor = isinstance(index, slice | tuple | list | type(Ellipsis))
     return Behaviour(writes=frozenset([0]), links=not indexes_tensor, rebuilds=isinstance(index, str))
 
 

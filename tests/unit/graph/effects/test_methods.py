@@ -64,7 +64,9 @@ def test_a_tensor_that_is_set_to_another_shares_its_memory() -> None:
     [
         (slice(None), Behaviour(writes=frozenset([0]))),
         ((0, slice(None)), Behaviour(writes=frozenset([0]))),
-        (None, Behaviour(writes=frozenset([0]))),
+        (..., Behaviour(writes=frozenset([0]))),
+        ([0, 1], Behaviour(writes=frozenset([0]))),
+        (None, Behaviour(writes=frozenset([0]), links=True)),
         (0, Behaviour(writes=frozenset([0]), links=True)),
         (UNKNOWN, Behaviour(writes=frozenset([0]), links=True)),
         ("key", Behaviour(writes=frozenset([0]), links=True, rebuilds=True)),
