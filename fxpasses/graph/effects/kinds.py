@@ -65,7 +65,7 @@ def may_concatenate(node: fx.Node, kinds: Mapping[fx.Node, Kind]) -> bool:
     return not any(isinstance(each, float) or (adds and isinstance(each, int)) for each in operands)
 
 
-def kind_by_use(node: fx.Node, root: nn.Module, otherwise: Kind = "any") -> Kind:
+def kind_by_use(node: fx.Node, root: nn.Module, otherwise: Kind) -> Kind:
     """Returns what a value must be, judging by the example on it, its annotation, and what it is used for."""
     example = node.meta.get("val")
     if isinstance(example, torch.Tensor):
