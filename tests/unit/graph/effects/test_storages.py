@@ -56,3 +56,11 @@ def test_tensors_without_a_storage_share_no_memory() -> None:
     one, other = torch.eye(2).to_sparse(), torch.eye(2).to_sparse()
     assert table.of_tensor(one) == table.of_tensor(one)
     assert table.of_tensor(one) != table.of_tensor(other)
+
+
+def test_two_storages_that_are_made_one_are_one_from_then_on() -> None:
+    table = StorageTable()
+    one, other = table.new(), table.new()
+    both = table.unify(one | other)
+    assert table.unified
+    assert table.resolve(one) == table.resolve(other) == table.resolve(both)
