@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple, cast
 
 import torch
-from torch import fx, nn
+from torch import nn
 from torch.jit._builtins import _find_builtin
 
 from fxpasses.graph.weak_cache import weakly_cached
@@ -89,18 +89,18 @@ def parameters_of_forward(module: nn.Module) -> Parameters | None:
         >>> parameters_of_forward(nn.ReLU()).required
         ('input',)
     """
-    if isinstance(module, (fx.GraphModule, torch.jit.ScriptModule)) or "forward" in module.__dict__:
+    if "forward" in module.__dict__:
         return None
     if type(module).__call__ is not nn.Module.__call__ or module._forward_pre_hooks:
-        return None  # what is called first may change the arguments
+        return None  # what is called first may change the arguments; every graph module has a call of its own
     return _of_forward(type(module))
 
 
 @weakly_cached
 def _of_forward(module_type: type[nn.Module]) -> Parameters | None:
-    found = _signature(module_type.forward)
-    if found is None or found.most_positional == 0:
-        return None
+    if not inspect.isfunction(inspect.getattr_static(module_type, "forward")):
+        return None  # a static method takes no module first, and nothing is known of a builtin or of TorchScript
+    found = cast("Parameters", _signature(module_type.forward))
     required = found.required[1:]
     most = None if found.most_positional is None else found.most_positional - 1
     return Parameters(required, len(required), found.keywords, most)
