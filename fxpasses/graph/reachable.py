@@ -88,7 +88,7 @@ def _moved(container: nn.Module, name: str) -> str:
     for entries in cast("list[dict[str, Any]]", [container._modules, container._parameters, container._buffers]):
         if name in entries:
             spelled = _spelled(name)
-            while entries.get(spelled, entries[name]) is not entries[name] or hasattr(type(container), spelled):
+            while hasattr(type(container), spelled) or getattr(container, spelled, entries[name]) is not entries[name]:
                 spelled += "_"
             moved = {spelled if key == name else key: value for key, value in entries.items()}
             entries.clear()

@@ -97,3 +97,74 @@ def test_an_ordinary_path_is_left_alone() -> None:
     assert reachable_path(model, "0.0") == "0.0"
     (node,) = [node for node in fx.symbolic_trace(model).graph.nodes if node.op == "call_module"]
     assert module_path(node) == "0.0"
+
+
+def _holding(*names: str) -> nn.Module:
+    """A module in which each of these names is below the one before."""
+    module = top = nn.Module()
+    for name in names:
+        module.add_module(name, nn.Module())
+        module = module.get_submodule(name)
+    module.register_parameter("weight", nn.Parameter(torch.ones(1)))
+    return top
+
+
+@pytest.mark.parametrize(
+    ("path", "moved"),
+    [
+        ("inner.class.weight", "inner.class_.weight"),
+        ("class.graph.weight", "class_.graph.weight"),
+        ("graph.class.weight", "graph_.class_.weight"),
+        ("½.weight", "½.weight"),
+        ('a"b.weight', "a_b_.weight"),
+    ],
+)
+def test_only_what_cannot_be_spelled_is_moved(path: str, moved: str) -> None:
+    *names, _ = path.split(".")
+    module = _holding(*names)
+    weight = module.get_parameter(path)
+    assert reachable_path(module, path) == moved
+    assert module.get_parameter(moved) is weight
+
+
+@pytest.mark.parametrize("path", ["class", "graph", "class.weight"])
+def test_what_is_not_there_keeps_its_path(path: str) -> None:
+    assert reachable_path(_holding("other"), path) == path
+
+
+@pytest.mark.parametrize("rest", ["weight.data", "weight.data.in", "no.class.in"])
+def test_what_is_below_no_module_keeps_its_path(rest: str) -> None:
+    assert reachable_path(_holding("class"), f"class.{rest}") == f"class_.{rest}"
+
+
+class _HasAnAlias(nn.Module):
+    @property
+    def class_(self) -> nn.Module:
+        return self.get_submodule("class")
+
+
+def test_the_name_of_a_property_is_taken() -> None:
+    module = _HasAnAlias()
+    module.add_module("class", nn.ReLU())
+    assert reachable_path(module, "class") == "class__"
+
+
+class _HoldsAParameterToo(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_module("class", nn.Linear(3, 3))
+        self.class_ = nn.Parameter(torch.randn(3))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return getattr(self, "class")(x) * self.class_
+
+
+def test_a_module_does_not_take_the_name_of_a_parameter() -> None:
+    model, x = _HoldsAParameterToo(), torch.randn(2, 3)
+    assert_bit_equal(create_feature_extractor(model, ["mul"])(x), {"mul": model(x)})
+
+
+def test_a_node_is_not_named_after_the_module_that_it_was_made_for() -> None:
+    (node,) = [node for node in fx.symbolic_trace(nn.Sequential(nn.ReLU())).graph.nodes if node.op == "call_module"]
+    node.meta["nn_module_stack"] = {"act": ("block.act", nn.ReLU)}
+    assert module_path(node) == "0"
