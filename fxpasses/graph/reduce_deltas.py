@@ -75,19 +75,14 @@ def _without(
 ) -> Candidate | None:
     """The graph without these operations, and without what only they used."""
     graph = copy_graph(candidate.graph_module.graph)
-    nodes = {node.name: node for node in graph.nodes}
     dead = {node.name for node in graph.nodes if not node.users}
-    removed = False
-    for name in reversed([node.name for node in graph.nodes if node.name in names]):
-        node = nodes[name]
+    for node in [node for node in graph.nodes if node.name in names]:
         stand_in = _stand_in(node, kinds, choice)
-        if node.users and stand_in is None:
-            continue
-        if node.users:
+        if stand_in is not None:
             node.replace_all_uses_with(stand_in)
-        graph.erase_node(node)
-        removed = True
-    return _finished(candidate, graph, candidate.args, keep=dead) if removed else None
+        if not node.users:
+            graph.erase_node(node)
+    return _finished(candidate, graph, candidate.args, keep=dead)
 
 
 def _stand_in(node: fx.Node, kinds: dict[str, str], choice: int | None) -> fx.Node | None:
@@ -95,7 +90,7 @@ def _stand_in(node: fx.Node, kinds: dict[str, str], choice: int | None) -> fx.No
     if choice is not None:
         return inputs[choice]
     kind = kinds.get(node.name)
-    alike = [each for each in inputs if kind is None or kinds.get(each.name) == kind]
+    alike = [each for each in inputs if kinds.get(each.name) == kind]
     return alike[0] if alike else None
 
 
@@ -104,24 +99,27 @@ def truncate(current: Current, accept: Accept) -> None:
     low, high = 0, len(current().operations)
     while low < high:
         middle = (low + high) // 2
-        operations = current().operations
-        if middle < len(operations) and accept(_ending_at(current(), operations[middle].name)):
+        shorter = _ending_at(current(), current().operations[middle].name)
+        if shorter is None or accept(shorter):
             high = min(middle, len(current().operations))
         else:
             low = middle + 1
 
 
 def _ending_at(candidate: Candidate, name: str) -> Candidate | None:
+    """The graph that returns this value; None if it does so already."""
     graph = copy_graph(candidate.graph_module.graph)
+    dead = {node.name for node in graph.nodes if not node.users}
     last = next(node for node in graph.nodes if node.name == name)
     output = graph.output_node()
     if output.args == (last,):
         return None
     output.args = (last,)
     nodes = list(graph.nodes)
-    for node in reversed(nodes[nodes.index(last) + 1 : -1]):
-        graph.erase_node(node)
-    return _finished(candidate, graph, candidate.args, keep={node.name for node in nodes if not node.users})
+    for node in reversed(nodes[nodes.index(last) + 1 :]):
+        if node.op not in ("placeholder", "output"):
+            graph.erase_node(node)
+    return _finished(candidate, graph, candidate.args, keep=dead)
 
 
 def outputs(current: Current, accept: Accept) -> None:

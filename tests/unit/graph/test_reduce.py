@@ -232,3 +232,133 @@ def test_a_large_input_is_not_taken_for_a_small_one_that_prints_alike() -> None:
     model = fx.symbolic_trace(lambda x: x + 1)
     reduced = minimize(model, [torch.zeros(100, 100)], lambda _, args: len(args[0]) >= 50, deltas=["shapes"])
     assert [tuple(arg.shape) for arg in reduced.args] == [(50, 50)]
+
+
+def test_a_predicate_that_raises_has_not_failed() -> None:
+    model = fx.symbolic_trace(lambda x: torch.sin(torch.tanh(x)))
+
+    def fails(graph_module, args) -> bool:
+        if "sin" not in _targets(graph_module):
+            raise ValueError("this is another graph")
+        return True
+
+    reduced = minimize(model, [torch.ones(1)], fails)
+    assert _targets(reduced.graph_module) == ["sin"]
+    with pytest.raises(RequestError, match="does not fail"):
+        minimize(reduced.graph_module, reduced.args, lambda *_: 1 / 0)
+
+
+def test_each_leaf_of_a_nested_input_is_an_input() -> None:
+    leaves = {"a": fx.PH, "b": fx.PH}
+    model = fx.symbolic_trace(lambda x: torch.tanh(x["a"]) + x["b"], concrete_args={"x": leaves})
+
+    def fails(graph_module, args) -> bool:
+        return graph_module(*args) is not None and "tanh" in _targets(graph_module)
+
+    reduced = minimize(model, [torch.ones(2), torch.ones(2)], fails)
+    assert _targets(reduced.graph_module) == ["tanh"]
+    assert len(reduced.args) == 1
+
+
+def test_an_input_with_a_default_may_be_given() -> None:
+    def model(x, scale=2.0):
+        return x * scale
+
+    asked: list[int] = []
+
+    def fails(graph_module, args) -> bool:
+        asked.append(len(args))
+        return bool((graph_module(*args) == 3).all())
+
+    reduced = minimize(fx.symbolic_trace(model), [torch.ones(2), 3.0], fails, deltas=["shapes", "inputs"])
+    assert reduced.args[1] == 3.0
+    assert set(asked) == {2}
+
+
+def test_inputs_that_are_missing_are_told_by_the_predicate() -> None:
+    model = fx.symbolic_trace(lambda x, y: x + y)
+    with pytest.raises(RequestError, match="does not fail"):
+        minimize(model, [torch.ones(1)], lambda module, args: module(*args) is not None)
+
+
+def test_what_helps_only_after_another_reduction_is_tried_again() -> None:
+    model = fx.symbolic_trace(lambda x, y: torch.tanh(x) + y)
+    reduced = minimize(
+        model, [torch.ones(2)] * 2, lambda module, _: "tanh" in _targets(module), deltas=["inputs", "bypass"]
+    )
+    assert _targets(reduced.graph_module) == ["tanh"]
+    assert len(reduced.args) == 1
+
+
+def test_an_unused_operation_without_inputs_goes() -> None:
+    graph = fx.Graph()
+    graph.call_function(torch.rand, (2,))
+    graph.output(graph.call_function(torch.tanh, (graph.placeholder("x"),)))
+    model = fx.GraphModule({}, graph)
+    reduced = minimize(model, [torch.ones(2)], lambda module, _: "tanh" in _targets(module), deltas=["bypass"])
+    assert _targets(reduced.graph_module) == ["tanh"]
+
+
+def test_with_an_operation_goes_what_only_it_used() -> None:
+    model = fx.symbolic_trace(lambda x: torch.tanh(x) + torch.sin(torch.cos(x)))
+
+    def fails(graph_module, args) -> bool:
+        targets = _targets(graph_module)
+        return "tanh" in targets and ("sin" in targets) == ("cos" in targets)
+
+    assert _targets(minimize(model, [torch.ones(2)], fails, deltas=["bypass"]).graph_module) == ["tanh"]
+
+
+def test_an_input_of_the_same_type_takes_the_place_of_an_operation() -> None:
+    def model(x, mask):
+        for _ in range(2):
+            x = torch.where(mask, x, x)
+        return torch.tanh(torch.neg(x))
+
+    def fails(graph_module, args) -> bool:
+        targets = _targets(graph_module)
+        graph_module(*args)  # the negative of a truth value is none
+        return targets[-2:] == ["neg", "tanh"] and targets.count("where") != 1
+
+    args = [torch.ones(2), torch.ones(2) > 0]
+    assert _targets(minimize(fx.symbolic_trace(model), args, fails, deltas=["bypass"]).graph_module) == ["neg", "tanh"]
+
+
+@pytest.mark.parametrize("wanted", ["sin", "cos", "tanh", "exp", "neg"])
+def test_what_comes_after_the_failure_goes(wanted: str) -> None:
+    def model(x):
+        y = torch.cos(torch.sin(x))
+        y.add_(1)
+        return torch.neg(torch.exp(torch.tanh(y)))
+
+    reduced = minimize(
+        fx.symbolic_trace(model), [torch.ones(2)], lambda module, _: wanted in _targets(module), deltas=["truncate"]
+    )
+    every = ["sin", "cos", "add_", "tanh", "exp", "neg"]
+    assert _targets(reduced.graph_module) == every[: every.index(wanted) + 1]
+
+
+def test_an_input_after_the_value_that_is_returned_stays() -> None:
+    graph = fx.Graph()
+    weight = graph.get_attr("weight")
+    graph.output(graph.call_function(torch.mul, (graph.placeholder("x"), weight)))
+    model = fx.GraphModule({"weight": torch.ones(2)}, graph)
+    reduced = minimize(model, [torch.ones(2)], lambda module, args: module(*args) is not None, deltas=["truncate"])
+    assert _targets(reduced.graph_module) == ["weight"]
+    assert len(reduced.args) == 1
+
+
+def test_what_only_later_operations_used_goes_with_them() -> None:
+    model = fx.symbolic_trace(lambda x: torch.exp(torch.sin(x) + torch.cos(x)))
+    reduced = minimize(model, [torch.ones(2)], lambda module, _: "cos" in _targets(module), deltas=["truncate"])
+    assert _targets(reduced.graph_module) == ["cos"]
+
+
+@pytest.mark.parametrize(
+    "wanted", [["sin", "cos"], ["sin", "exp"], ["cos", "tan", "exp"], ["sin", "cos", "tan", "exp"]]
+)
+def test_of_several_outputs_those_that_matter_stay(wanted: list[str]) -> None:
+    model = fx.symbolic_trace(lambda x: (torch.sin(x), torch.cos(x), torch.tan(x), torch.exp(x)))
+    fails = lambda module, _: set(wanted) <= set(_targets(module))  # noqa: E731 - a predicate
+    reduced = minimize(model, [torch.ones(2)], fails, deltas=["outputs"])
+    assert _targets(reduced.graph_module) == wanted
