@@ -131,3 +131,73 @@ def test_a_parameter_or_buffer_may_be_called_what_a_graph_module_calls_its_own(
     assert read.target == f"{name}_"
     assert graph_module() is getattr(model, name)
     assert list(graph_module.state_dict()) == ([] if persistent is False else [f"{name}_"])
+
+
+@pytest.mark.parametrize("path", ["no.such.path", "scale.data", "scale.data.data", "plain.data"])
+def test_what_is_below_no_module_is_left_out(path: str) -> None:
+    into = nn.Module()
+    install(_Holds(), into, path)
+    assert vars(into).keys() == vars(nn.Module()).keys()
+    assert not [*into.children(), *into.parameters(), *into.buffers()]
+
+
+def test_a_child_is_found_behind_a_property_of_its_name() -> None:
+    class Hides(nn.Module):
+        @property
+        def block(self) -> str:
+            return "a description"
+
+    model, into = Hides(), nn.Module()
+    model._modules["block"] = nn.Sequential(nn.ReLU())
+    install(model, into, "block.0")
+    assert into.get_submodule("block.0") is model._modules["block"].get_submodule("0")
+
+
+def test_a_module_that_is_taken_whole_is_not_changed() -> None:
+    model, into = nn.Sequential(_HasAnAlias()), nn.Module()
+    graph = fx.Graph()
+    x = graph.placeholder("x")
+    for path in ("0", "0.first", "0.block.0.weight"):
+        graph.call_module(path, (x,))
+    copy_targets(model, into, graph)
+    assert into.get_submodule("0") is model[0]
+    assert list(model[0]._modules) == ["block", "pair"]
+
+
+def test_a_buffer_that_was_dropped_may_come_back_as_a_persistent_one() -> None:
+    model = _Holds()
+    graph = fx.Graph()
+    graph.get_attr("shift")
+    graph.output(())
+    graph_module = LazyGraphModule(model, graph)
+    graph.erase_node(next(iter(graph.nodes)))
+    assert drop_unused(graph_module) == 1
+    persistent = nn.Module()
+    persistent.register_buffer("shift", torch.ones(2))
+    install(persistent, graph_module, "shift")
+    assert list(graph_module.state_dict()) == ["shift"]
+
+
+def test_a_container_that_loses_something_keeps_its_mode_and_which_buffers_are_saved() -> None:
+    model = nn.Module()
+    model.part = nn.Module().eval()
+    for name, persistent in (("saved", True), ("not_saved", False), ("unused", True)):
+        model.part.register_buffer(name, torch.ones(1), persistent=persistent)
+    graph = fx.Graph()
+    graph.output([graph.get_attr("part.saved"), graph.get_attr("part.not_saved")])
+    graph_module = fx.GraphModule(model, graph)
+    graph_module.part = model.part
+    assert drop_unused(graph_module) == 1
+    assert list(graph_module.part._buffers) == ["saved", "not_saved"]
+    assert list(graph_module.state_dict()) == ["part.saved"]
+    assert not graph_module.part.training
+
+
+@pytest.mark.parametrize("path", ["no.such.weight", "empty.weight"])
+def test_a_target_that_is_not_there_keeps_nothing_and_stops_nothing(path: str) -> None:
+    graph = fx.Graph()
+    graph_module = fx.GraphModule(nn.Module(), graph)
+    graph_module.register_module("empty", None)
+    graph_module.add_module("unused", nn.Linear(2, 2))
+    graph.create_node("get_attr", path)
+    assert drop_unused(graph_module) == 2
