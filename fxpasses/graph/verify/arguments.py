@@ -59,6 +59,6 @@ def _parts(value: Any) -> tuple[Iterable[object], Iterable[object]]:
         return (), cast("set[object]", value)
     if isinstance(value, Mapping):
         return (), (*cast("Mapping[object, object]", value).values(), *cast("Mapping[object, object]", value))
-    if is_dataclass(value) and not isinstance(value, type):
+    if is_dataclass(value):
         return (), [getattr(value, each.name, None) for each in fields(value)]
     return (), ()

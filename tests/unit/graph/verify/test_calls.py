@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import fx, nn
 
@@ -35,3 +36,31 @@ def test_a_method_that_one_value_has_may_be_missing_from_another() -> None:
     tensor.meta["val"] = torch.ones(2)
     graph.output([graph.call_method("append", (each, x)) for each in (held, tensor)])
     assert _problems(graph) == ["append_1"]
+
+
+@pytest.mark.parametrize("key", ["val", "example_value"])
+def test_a_method_is_looked_for_in_the_value_that_is_on_record(key: str) -> None:
+    graph = fx.Graph()
+    x = graph.placeholder("x")
+    x.meta[key] = torch.ones(2)
+    graph.output([graph.call_method("relu", (x,)), graph.call_method("append", (x, 1))])
+    assert _problems(graph) == ["append"]
+
+
+def test_a_method_of_a_constant_is_one_that_it_has() -> None:
+    graph = fx.Graph()
+    x = graph.placeholder("x")
+    graph.output([graph.call_method("format", ("{}", x)), graph.call_method("relu", ("{}", x))])
+    assert _problems(graph) == ["relu"]
+
+
+def test_what_does_not_exist_is_told_with_what_it_should_be() -> None:
+    graph = fx.Graph()
+    called = graph.call_module("inner", (graph.placeholder("x"),))
+    graph.output([called, graph.get_attr("scale")])
+    graph_module = fx.GraphModule({"inner": nn.ReLU(), "scale": torch.ones(1)}, graph)
+    del graph_module.inner, graph_module.scale
+    assert [problem.text for problem in problems(graph_module)] == [
+        "'inner' refers to the module 'inner', which does not exist.",
+        "'scale' refers to the attribute 'scale', which does not exist.",
+    ]

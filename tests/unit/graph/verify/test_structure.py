@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import MappingProxyType
 
 import pytest
 import torch
 from torch import fx, nn
 
+from fxpasses.graph.spelling import spell
 from fxpasses.graph.verify import describe, problems
+from fxpasses.graph.verify.problem import Problem
 
 
 def _graph_module() -> tuple[fx.GraphModule, dict[str, fx.Node]]:
@@ -63,3 +66,83 @@ def test_the_nodes_around_a_culprit_are_shown_once() -> None:
     nodes["sum_1"].kwargs = {"third": 3}
     text = describe(problems(graph_module))
     assert [line.split()[1] for line in text.splitlines() if line.startswith("-->")] == ["sum_1", "abs_1"]
+
+
+def is_named_like_a_keyword(nodes: dict[str, fx.Node]) -> None:
+    nodes["relu"].name = "class"
+
+
+def is_named_like_another(nodes: dict[str, fx.Node]) -> None:
+    nodes["relu"].name = "sum_1"
+
+
+def is_used_by_a_node_of_another_graph(nodes: dict[str, fx.Node]) -> None:
+    fx.Graph().call_function(torch.neg, (nodes["relu"],))
+
+
+def comes_too_late(nodes: dict[str, fx.Node]) -> None:
+    nodes["add"].append(nodes["abs_1"])
+
+
+def holds_itself_in_its_meta(nodes: dict[str, fx.Node]) -> None:
+    nodes["relu"].meta["custom"] = circle = [fx.Graph().placeholder("stranger")]
+    circle.append(circle)
+
+
+@pytest.mark.parametrize(
+    ("malform", "texts"),
+    [
+        (is_named_like_a_keyword, ["A node is named 'class', which Python cannot use as a variable."]),
+        (is_named_like_another, ["The name 'sum_1' belongs to 2 nodes."] * 2),
+        (is_used_by_a_node_of_another_graph, ["'relu' lists 'neg' in its `users`, which does not use it."]),
+        (comes_too_late, ["'add' uses 'abs_1', which only comes after it."]),
+        (holds_itself_in_its_meta, ["meta['custom'] of 'relu' refers to 'stranger', which is not in this graph."]),
+    ],
+)
+def test_what_is_wrong_is_told_of_the_nodes_that_have_it_alone(
+    malform: Callable[[dict[str, fx.Node]], None], texts: list[str]
+) -> None:
+    graph_module, nodes = _graph_module()
+    malform(nodes)
+    assert [problem.text for problem in problems(graph_module)] == texts
+
+
+def test_a_user_too_many_is_found_in_the_smallest_graph() -> None:
+    graph = fx.Graph()
+    x = graph.placeholder("x")
+    graph.output(x)
+    x.users[fx.Graph().placeholder("stranger")] = None
+    assert [problem.kind for problem in problems(fx.GraphModule(nn.Module(), graph))] == ["users"]
+
+
+@pytest.mark.parametrize("as_key", [False, True])
+def test_a_node_inside_a_read_only_mapping_is_hidden(as_key: bool) -> None:
+    graph_module, nodes = _graph_module()
+    content = {nodes["x"]: 1} if as_key else {"key": nodes["x"]}
+    nodes["relu"].kwargs = {"options": MappingProxyType(content)}
+    assert "hidden" in {problem.kind for problem in problems(graph_module)}
+
+
+def test_a_culprit_that_is_in_no_graph_is_shown_alone() -> None:
+    graph_module, nodes = _graph_module()
+    gives_a_node_to_another_graph(nodes)
+    assert (
+        describe(problems(graph_module)).splitlines()[-1]
+        == "--> abs_1 = call_method[abs](relu_1)    (not in the graph)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("culprit", "shown"),
+    [(0, "0123…"), (2, "012345…"), (3, "0123456…"), (4, "…1234567…"), (5, "…2345678…"), (6, "…3456789"), (9, "…6789")],
+)
+def test_three_nodes_before_and_after_a_culprit_are_shown(culprit: int, shown: str) -> None:
+    graph = fx.Graph()
+    nodes = [graph.placeholder("x")]
+    for _ in range(8):
+        nodes.append(graph.call_function(torch.neg, (nodes[-1],)))
+    nodes.append(graph.output(nodes[-1]))
+    lines = describe([Problem("argument", nodes[culprit], "It is wrong.")]).splitlines()[2:]
+    places = {spell(node): str(index) for index, node in enumerate(nodes)}
+    assert "".join("…" if line == "    ..." else places[line[4:]] for line in lines) == shown
+    assert [places[line[4:]] for line in lines if line.startswith("--> ")] == [str(culprit)]
