@@ -122,3 +122,20 @@ def test_a_number_that_is_known_one_way_alone_is_not_known() -> None:
 
     for function in (scales, scales_the_other_way_round):
         assert behaviour_from_source(function, False, (_A,), {}).writes == {0}
+
+
+def test_a_view_or_the_value_itself_is_of_a_kind_that_covers_both() -> None:
+    def chooses(a: Any) -> Any:
+        return a.view(-1) if a.sum() > 0 else a
+
+    assert behaviour_from_source(chooses, False, (_A,), {}) == Behaviour(returns=_FIRST, kind="any")
+
+
+class _CallsItsLayerEitherWay(_HandsOutItsLayer):
+    def forward(self, a: Tensor) -> Any:
+        layer = self.layer if a.sum() > 0 else self.layer  # noqa: RUF034 - one module, looked up twice
+        return layer(a)
+
+
+def test_a_module_that_is_the_same_either_way_is_known() -> None:
+    assert behaviour_from_source(_CallsItsLayerEitherWay(), False, (_A,), {}) == Behaviour(kind="tensor")
