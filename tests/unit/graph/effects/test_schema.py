@@ -16,7 +16,9 @@ _REST: dict[str, Any] = {"momentum": 0.1, "eps": 1e-5}
 
 
 @pytest.mark.parametrize(
-    ("operator", "flag"), [(torch.batch_norm, "training"), (torch.instance_norm, "use_input_stats")], ids=str
+    ("operator", "flag"),
+    [(torch.batch_norm, "training"), (torch.instance_norm, "use_input_stats")],
+    ids=["batch_norm", "instance_norm"],
 )
 def test_statistics_are_written_as_a_flag_says_that_may_be_passed_by_keyword(operator: Any, flag: str) -> None:
     for value, updates in ((True, True), (UNKNOWN, True), (False, False)):
