@@ -147,7 +147,7 @@ def written_arguments(overload: OpOverload, args: Sequence[object], kwargs: Mapp
     for position in (*_written(schema), *_outs(schema)):
         name = schema.arguments[position].name
         yield args[position] if position < len(args) else kwargs.get(name)
-    for key in _updated_statistics(_name(schema), args, kwargs):
+    for key in sorted(_updated_statistics(_name(schema), args, kwargs), key=str):  # in every process the same
         yield args[key] if isinstance(key, int) else kwargs[key]
 
 
