@@ -25,7 +25,7 @@ def _nodes(captured: fx.GraphModule) -> list[tuple[str, str, str]]:
 
 
 # Of a container that is an argument, its tensors are read when the trace begins, each once.
-@given(cases(max_nodes=25, features=ALL - {"tuple_io", "dict_io"}))
+@given(cases(max_nodes=18, features=ALL - {"tuple_io", "dict_io"}))
 def test_values_change_neither_nodes_nor_names(case: Case) -> None:
     plain, valued = named_capture(case), named_capture(case, "values")
     assert _nodes(valued) == _nodes(plain)
@@ -35,7 +35,7 @@ def test_values_change_neither_nodes_nor_names(case: Case) -> None:
     assert names(valued) == [name for name in names(plain) if name not in left_out]
 
 
-@given(cases(max_nodes=25, features=ALL | {"augmented_assignment", "item_assignment"}))
+@given(cases(max_nodes=18, features=ALL | {"augmented_assignment", "item_assignment"}))
 def test_values_trace_what_plain_tracing_cannot(case: Case) -> None:
     prepared, expected = Prepared.of(case), Prepared.of(case)
     captured = prepared.captured(case, "values")

@@ -74,7 +74,7 @@ def test_where_no_mode_is_read_one_trace_serves_both(case: Case) -> None:
     assert_one_trace_serves_both(Prepared.of(case).module)
 
 
-@given(cases(max_nodes=25, features=WITHOUT_MODES))
+@given(cases(max_nodes=18, features=WITHOUT_MODES))
 def test_models_that_never_look_at_their_mode_are_traced_once(case: Case) -> None:
     both = capture_both(Prepared.of(case).module, CaptureOptions())
     assert both.train is both.eval

@@ -23,7 +23,7 @@ WRITES = {
     "view_write",
 }  # fmt: skip
 over_cases = fxt.SharedRun(small_cases, st.data())
-pure_cases = cases(max_nodes=25, features=DETERMINISTIC - WRITES)
+pure_cases = cases(max_nodes=18, features=DETERMINISTIC - WRITES)
 
 
 def _arguments(case: Case) -> list[Any]:

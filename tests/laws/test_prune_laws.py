@@ -51,7 +51,7 @@ def _requests(draw: st.DrawFn, cases: st.SearchStrategy[Case]) -> Request:
 
 
 over_requests = fxt.SharedRun(_requests(small_cases))
-over_pure_requests = fxt.SharedRun(_requests(cases(max_nodes=25, features=DETERMINISTIC - _WRITES)), st.data())
+over_pure_requests = fxt.SharedRun(_requests(cases(max_nodes=18, features=DETERMINISTIC - _WRITES)), st.data())
 over_deterministic_requests = fxt.SharedRun(_requests(deterministic_cases))
 
 

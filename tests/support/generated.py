@@ -26,8 +26,8 @@ RANDOM = frozenset({"random", "dropout_module", "dropout_function"})
 DETERMINISTIC = ALL - RANDOM
 """Where nothing is drawn, what runs beside a value cannot shift the numbers that it draws."""
 
-small_cases = cases(max_nodes=20)
-deterministic_cases = cases(max_nodes=20, features=DETERMINISTIC)
+small_cases = cases(max_nodes=14)
+deterministic_cases = cases(max_nodes=14, features=DETERMINISTIC)
 
 
 class Prepared(NamedTuple):
