@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from operator import is_
 from typing import Any, cast
 
+import torch
 from torch import fx, nn
 
 from fxpasses.graph.module_tree import ModuleTree
+from fxpasses.graph.reachable import is_out_of_reach
 
 
 def targets(graph: fx.Graph) -> Iterator[str]:
@@ -83,7 +85,16 @@ def _install(path: str, places: dict[str, _Place | None]) -> None:
     elif name in source._parameters:
         destination._parameters[name] = source._parameters[name]
     elif hasattr(source, name):
-        setattr(destination, name, getattr(source, name))
+        _install_attribute(getattr(source, name), destination, name)
+
+
+def _install_attribute(value: object, destination: nn.Module, name: str) -> None:
+    """Sets a plain attribute; a tensor whose name is no good there becomes an entry, which can get another name."""
+    if not isinstance(value, torch.Tensor) or not is_out_of_reach(destination, name):
+        setattr(destination, name, value)
+        return
+    destination._buffers[name] = value
+    destination._non_persistent_buffers_set.add(name)
 
 
 def _place_of(path: str, places: dict[str, _Place | None]) -> _Place | None:

@@ -1,4 +1,4 @@
-"""Modules whose names generated code cannot spell, and where a graph module holds them instead.
+"""Modules and tensors whose names generated code cannot spell, and where a graph module holds them instead.
 
 A user may call a module `class`, or `graph`: `self.class` is no Python, and `self.graph` is the graph module's own
 graph. Inside a graph module, and only there, such a module is held under a name with an underscore behind it. Its
@@ -62,6 +62,17 @@ def reachable_path(graph_module: nn.Module, path: str) -> str:
         found.append(spelled)
         container = container._modules.get(spelled) if isinstance(container, nn.Module) else None
     return ".".join(found)
+
+
+def is_out_of_reach(container: nn.Module, name: str) -> bool:
+    """Whether the code of a graph module could not read what `container`, which is in it or is it, has as `name`.
+
+    Example:
+        >>> graph_module = fx.GraphModule(nn.Module(), fx.Graph())
+        >>> is_out_of_reach(graph_module, "graph"), is_out_of_reach(nn.Module(), "graph")
+        (True, False)
+    """
+    return _is_unspellable(name) or (name in RESERVED and isinstance(container, fx.GraphModule))
 
 
 def module_path(node: fx.Node) -> str:

@@ -49,6 +49,32 @@ def test_a_module_may_have_any_name(name: str) -> None:
         assert_bit_equal(module.eval()(x), expected)
 
 
+class NamedTensor(nn.Module):
+    """Two tensors of the same name, at the top and below, that are neither parameters nor buffers."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+        self.inner = nn.Module()
+        for position, module in enumerate((self, self.inner)):
+            setattr(module, name, torch.arange(3.0) + position)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.relu(x * getattr(self, self.name) - getattr(self.inner, self.name))
+
+
+@pytest.mark.parametrize("name", _NAMES)
+def test_a_plain_tensor_may_have_any_name(name: str) -> None:
+    model = NamedTensor(name)
+    extractor = create_feature_extractor(model, ["mul", "relu"])
+    x = torch.randn(2, 3)
+    expected = {"mul": x * getattr(model, name), "relu": model(x)}
+    for module in (extractor, copy.deepcopy(extractor), pickle.loads(pickle.dumps(extractor))):
+        assert_bit_equal(module.train()(x), expected)
+        assert_bit_equal(module.eval()(x), expected)
+    assert list(extractor.state_dict()) == []
+
+
 @pytest.mark.parametrize("name", ["class", "graph"])
 def test_a_collapsed_module_may_have_any_name(name: str) -> None:
     class Around(nn.Module):
