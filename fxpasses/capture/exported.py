@@ -18,6 +18,7 @@ from fxpasses.capture.export.calls import exported_calls, own_stack
 from fxpasses.capture.export.graph import plain_graph
 from fxpasses.capture.export.output import OutputForm, plain_output, plain_paths, watched_calls
 from fxpasses.capture.export.regions import inline_regions
+from fxpasses.capture.export.two_samples import with_two_samples
 from fxpasses.capture.failure import first_line
 from fxpasses.capture.modes import left_as_it_was
 from fxpasses.capture.patching import replaced
@@ -74,6 +75,8 @@ def capture_exported(
     args, kwargs = example_arguments(model, example_inputs, example_kwargs)
     with left_as_it_was(model, training):
         mode = model.training
+        if dynamic_shapes == "batch":
+            args, kwargs = with_two_samples(model, args, kwargs)
         with plain_output(model) as form:
             program = _exported(model, args, kwargs, dynamic_sizes(args, kwargs, dynamic_shapes))
     return _graph_module(program, model, mode, form)

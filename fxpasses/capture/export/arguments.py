@@ -18,21 +18,14 @@ DynamicSizes = Any
 def example_arguments(
     model: nn.Module, example_inputs: Any, example_kwargs: Mapping[str, Any] | None
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Returns the examples as positional and keyword arguments, with at least two samples in a batch.
-
-    An export fixes every size that is one. So where all tensors have a first dimension of one, it is doubled.
+    """Returns the examples as positional and keyword arguments.
 
     Raises:
         ArgumentTypeError: The examples do not fit the signature of the model's forward.
     """
     arguments = bound_arguments(model, example_inputs, example_kwargs)
-    examples = [argument.value for argument in arguments]
-    tensors = [leaf for leaf in pytree.tree_leaves(examples) if isinstance(leaf, torch.Tensor)]
-    if tensors and all(tensor.ndim > 1 and tensor.shape[0] == 1 for tensor in tensors):
-        examples = pytree.tree_map_only(torch.Tensor, lambda tensor: torch.cat([tensor, tensor]), examples)
-    args = tuple(value for argument, value in zip(arguments, examples, strict=True) if not argument.keyword)
-    kwargs = {argument.name: value for argument, value in zip(arguments, examples, strict=True) if argument.keyword}
-    return args, kwargs
+    args = tuple(argument.value for argument in arguments if not argument.keyword)
+    return args, {argument.name: argument.value for argument in arguments if argument.keyword}
 
 
 def dynamic_sizes(args: tuple[Any, ...], kwargs: Mapping[str, Any], asked: Any) -> DynamicSizes:

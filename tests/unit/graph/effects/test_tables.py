@@ -215,6 +215,7 @@ def test_a_method_that_looks_at_shapes_only_gives_the_same_for_other_elements(na
         assert_reads_no_element(_method(name), seen)
 
 
+@pytest.mark.filterwarnings("ignore:ComplexHalf support is experimental")
 @pytest.mark.parametrize("name", sorted(methods._CONVERSIONS - _NEED_A_DEVICE - _NAMED - {"to_mkldnn"}))
 def test_a_conversion_to_what_the_tensor_is_already_gives_its_memory(name: str) -> None:
     types = {
