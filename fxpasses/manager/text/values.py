@@ -152,18 +152,18 @@ def imported(path: str) -> Any:
 
 def _longest_module(parts: list[str]) -> tuple[Any, int]:
     module: types.ModuleType | None = None
-    for depth in range(1, len(parts) + 1):
-        if module is not None and (hasattr(module, parts[depth - 1]) or not hasattr(module, "__path__")):
-            attribute = getattr(module, parts[depth - 1], None)
-            if not isinstance(attribute, types.ModuleType):
-                return module, depth - 1
+    used = 0
+    for depth, part in enumerate(parts, 1):
+        # What a package calls by a name of its own hides a module of the same name in it.
+        if module is not None and not isinstance(getattr(module, part, module), types.ModuleType):
+            break
         name = ".".join(parts[:depth])
         if not is_module(name):
             break
-        module = importlib.import_module(name)
+        module, used = importlib.import_module(name), depth
     if module is None:
         raise PipelineSyntaxError(f"{'.'.join(parts)!r} leads nowhere: there is no module {parts[0]!r}.")
-    return module, module.__name__.count(".") + 1
+    return module, used
 
 
 def _nowhere(path: str, there: list[str], missing: str, found: object) -> str:

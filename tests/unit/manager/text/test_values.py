@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 from enum import Enum
+from functools import partial
+from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+from fxpasses.errors import PipelineSyntaxError
 from fxpasses.manager.text.grammar import Word
-from fxpasses.manager.text.values import text_of, text_of_word, value_of
+from fxpasses.manager.text.values import import_path, imported, text_of, text_of_word, value_of
 
 CONSTANTS = {
     "true": True,
@@ -63,3 +67,49 @@ def test_a_member_of_an_enumeration_is_written_as_its_path_even_if_it_is_a_strin
 
 def test_a_set_is_written_in_a_fixed_order() -> None:
     assert text_of(frozenset("hbfdaceg")) == text_of(set("gecadfbh")) == "[a, b, c, d, e, f, g, h]"
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A package with a function that is called as its module is, and a module two levels down that nobody imports."""
+    (tmp_path / "garden" / "shed").mkdir(parents=True)
+    (tmp_path / "garden" / "__init__.py").write_text("from garden.rake import rake\n")
+    (tmp_path / "garden" / "rake.py").write_text("def rake(): ...\n")
+    (tmp_path / "garden" / "shed" / "__init__.py").write_text("")
+    (tmp_path / "garden" / "shed" / "spade.py").write_text("class Spade:\n    def dig(): ...\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    yield "garden"
+    for name in [name for name in sys.modules if name.split(".")[0] == "garden"]:
+        del sys.modules[name]
+
+
+def test_a_path_leads_through_modules_that_are_not_imported_yet(package: str) -> None:
+    dig = imported(f"{package}.shed.spade.Spade.dig")
+    assert dig.__qualname__ == "Spade.dig"
+    assert imported(import_path(dig) or "") is dig
+
+
+def test_what_a_package_calls_by_a_name_comes_before_its_module_of_that_name(package: str) -> None:
+    assert imported(f"{package}.rake").__name__ == "rake"
+    assert import_path(imported(f"{package}.rake")) is None  # for `garden.rake.rake` leads to nothing in the function
+
+
+def test_a_module_that_goes_by_another_name_has_what_its_path_says() -> None:
+    assert imported("os.path.join") is os.path.join
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("torch.nn.Linaer", r"'torch.nn.Linaer' leads nowhere: torch.nn has no 'Linaer'. Did you mean Linear or .*\? Quote it"),
+        ("json.decoder.xyz", r"'json.decoder.xyz' leads nowhere: json.decoder has no 'xyz'. Quote it"),
+        ("nowhere.at.all", "'nowhere.at.all' leads nowhere: there is no module 'nowhere'."),
+    ],
+)
+def test_a_path_that_leads_nowhere_says_how_far_it_went(path: str, message: str) -> None:
+    with pytest.raises(PipelineSyntaxError, match=message):
+        imported(path)
+
+
+def test_what_has_no_name_has_no_path() -> None:
+    assert import_path(partial(print)) is None
