@@ -13,12 +13,12 @@ from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
 from fxpasses.capture.export.arguments import DynamicSizes, dynamic_sizes, example_arguments, free_sizes
+from fxpasses.capture.export.batch import Batch, batch_of
 from fxpasses.capture.export.call_keys import own_keys
 from fxpasses.capture.export.calls import exported_calls, own_stack
 from fxpasses.capture.export.graph import plain_graph
 from fxpasses.capture.export.output import OutputForm, plain_output, plain_paths, watched_calls
 from fxpasses.capture.export.regions import inline_regions
-from fxpasses.capture.export.two_samples import with_two_samples
 from fxpasses.capture.failure import first_line
 from fxpasses.capture.modes import left_as_it_was
 from fxpasses.capture.patching import replaced
@@ -75,11 +75,11 @@ def capture_exported(
     args, kwargs = example_arguments(model, example_inputs, example_kwargs)
     with left_as_it_was(model, training):
         mode = model.training
-        if dynamic_shapes == "batch":
-            args, kwargs = with_two_samples(model, args, kwargs)
+        batch = batch_of(model, args, kwargs) if dynamic_shapes == "batch" else Batch(args, kwargs, 1)
         with plain_output(model) as form:
-            program = _exported(model, args, kwargs, dynamic_sizes(args, kwargs, dynamic_shapes))
-    return _graph_module(program, model, mode, form)
+            sizes = dynamic_sizes(batch.args, batch.kwargs, dynamic_shapes)
+            program = _exported(model, batch.args, batch.kwargs, sizes)
+    return _graph_module(program, model, mode, form, batch.least)
 
 
 def capture_program(
@@ -158,7 +158,7 @@ def _failure(model: nn.Module, error: Exception) -> CaptureError:
 
 
 def _graph_module(
-    program: ExportedProgram, model: nn.Module | None, training: bool, form: OutputForm
+    program: ExportedProgram, model: nn.Module | None, training: bool, form: OutputForm, least: int = 1
 ) -> fx.GraphModule:
     unlifted = program.module(check_guards=False)
     root = unlifted if model is None else model
@@ -180,7 +180,7 @@ def _graph_module(
     calls = exported_calls(program, graph, nodes, types, keys, module_calls(graph_module), inlined.calls)
     losses = inlined.losses(nodes)
     set_capture_record(graph_module, CaptureRecord(root, training, calls, losses, aliases=aliases))
-    set_guards(graph_module, _guards(program, graph, arguments))
+    set_guards(graph_module, _guards(program, graph, arguments, least))
     return graph_module
 
 
@@ -233,8 +233,8 @@ def _constants(graph: fx.Graph, unlifted: fx.GraphModule, root: nn.Module) -> di
     return found
 
 
-def _guards(program: ExportedProgram, graph: fx.Graph, arguments: Sequence[Argument]) -> GuardSet:
-    fixed = free_sizes(program)
+def _guards(program: ExportedProgram, graph: fx.Graph, arguments: Sequence[Argument], least: int) -> GuardSet:
+    fixed = free_sizes(program, least)
     examples = [argument.value for argument in arguments]
     leaves = [leaf for example in examples for leaf in pytree.tree_leaves(example)]
     sizes = [fixed.get(index) if isinstance(leaf, torch.Tensor) else None for index, leaf in enumerate(leaves)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -39,12 +40,20 @@ def dynamic_sizes(args: tuple[Any, ...], kwargs: Mapping[str, Any], asked: Any) 
     return shapes
 
 
-def free_sizes(program: ExportedProgram) -> dict[int, tuple[int | None, ...]]:
-    """Returns the shape that each tensor among the inputs must have, by its place; None where a size may vary."""
+def free_sizes(program: ExportedProgram, least: int = 1) -> dict[int, tuple[int | range | None, ...]]:
+    """Returns the shape that each tensor among the inputs must have, by its place; None where a size may vary.
+
+    Args:
+        program: The program.
+        least: The least number of samples that it is right for; more than one makes a range of a first size that varies.
+    """
     nodes = {node.name: node for node in program.graph.find_nodes(op="placeholder")}
-    found: dict[int, tuple[int | None, ...]] = {}
+    found: dict[int, tuple[int | range | None, ...]] = {}
+    batch = range(least, sys.maxsize) if least > 1 else None
     for index, name in enumerate(program.graph_signature.user_inputs):
         value = nodes[name].meta.get("val") if isinstance(name, str) and name in nodes else None
         if isinstance(value, torch.Tensor):
-            found[index] = tuple(size if type(size) is int else None for size in value.shape)
+            sizes: list[int | range | None] = [size if type(size) is int else None for size in value.shape]
+            sizes[:1] = [batch if size is None else size for size in sizes[:1]]
+            found[index] = tuple(sizes)
     return found

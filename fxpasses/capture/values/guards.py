@@ -21,6 +21,9 @@ _META_KEY = "fxpasses.guards"
 _MOST_REMEMBERED = 4096
 
 
+Sizes = Sequence[int | range | None]
+
+
 @dataclass(frozen=True)
 class Guard:
     """One decision that the graph relies on.
@@ -75,14 +78,15 @@ class GuardSet:
         structure: What each argument was at capture time: constants, containers and tensors, without sizes.
         guards: The decisions.
         program: Computes the decisions; None if there are none.
-        sizes: For each leaf of the arguments its fixed sizes, with None for one that may vary; empty if all may.
+        sizes: For each leaf of the arguments its fixed sizes, with None for one that may vary, and a range for one that
+            may vary within it; empty if all may.
     """
 
     arguments: Mapping[str, tuple[Any, ...]]
     structure: tuple[Any, ...]
     guards: tuple[Guard, ...]
     program: GuardProgram | None
-    sizes: tuple[tuple[int | None, ...] | None, ...] = ()
+    sizes: tuple[Sizes | None, ...] = ()
     _fitting: set[Any] = field(default_factory=set[Any], repr=False)
 
     def __len__(self) -> int:
@@ -176,9 +180,7 @@ class GuardSet:
         for expected, leaf in zip(self.sizes, found, strict=False):
             if expected is None:
                 continue
-            if len(expected) != leaf.ndim or any(
-                size not in (None, own) for size, own in zip(expected, leaf.shape, strict=True)
-            ):
+            if len(expected) != leaf.ndim or not all(map(_allows, expected, leaf.shape)):
                 raise GuardError(
                     f"exported for a tensor of shape {_shape(expected)}; got {tuple(leaf.shape)}. "
                     "Name the sizes that may vary in dynamic_shapes, or capture with example inputs of the new shape."
@@ -245,9 +247,7 @@ def guard_set(
     return made
 
 
-def structure_guards(
-    graph: fx.Graph, examples: Sequence[Any], sizes: Sequence[tuple[int | None, ...] | None]
-) -> GuardSet:
+def structure_guards(graph: fx.Graph, examples: Sequence[Any], sizes: Sequence[Sizes | None]) -> GuardSet:
     """Makes the guards of a graph that took no decisions of its own, but fixed some sizes.
 
     Args:
@@ -275,8 +275,15 @@ def _form(value: Any, with_sizes: bool) -> Any:
     return (type(value), value)
 
 
-def _shape(sizes: Sequence[int | None]) -> str:
-    return f"({', '.join('any' if size is None else str(size) for size in sizes)})"
+def _allows(size: int | range | None, own: int) -> bool:
+    return own in size if isinstance(size, range) else size in (None, own)
+
+
+def _shape(sizes: Sizes) -> str:
+    words = [
+        f"at least {size.start}" if isinstance(size, range) else str(size).replace("None", "any") for size in sizes
+    ]
+    return f"({', '.join(words)})"
 
 
 def _shown(form: Any) -> str:

@@ -1,4 +1,4 @@
-"""A batch of one is doubled for an export, unless the model does something else with two samples."""
+"""What an export makes of the batch of its inputs: models that treat one sample in their own way are right, too."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ import torch
 from support.oracle import assert_bit_equal
 from torch import nn
 
-from fxpasses.capture.export.two_samples import with_two_samples
+from fxpasses import create_feature_extractor
+from fxpasses.capture.export.batch import batch_of
 from fxpasses.capture.exported import capture_exported
+from fxpasses.errors import GuardError
 
 
 class Running(nn.Module):
@@ -39,28 +41,51 @@ _FOR_ONE_ONLY = {
 _FOR_ANY = {
     "operations": lambda x: torch.relu(x) * 2 + 1,
     "sizes": lambda x: x.reshape(x.shape[0] * 2, 3).reshape(x.shape[0], -1),
-    "a mean": lambda x: x / len(x) + x * (1.0 / len(x)),
+    "a mean": lambda x: x / x.shape[0] + x * (1.0 / x.shape[0]),
     "an assertion that spells its sizes": lambda x: (torch._assert(x.ndim == 3, f"got {tuple(x.shape)}"), x + 1)[1],
-    "positions": lambda x: x + torch.arange(len(x))[:, None, None],
+    "positions": lambda x: x + torch.arange(x.shape[0])[:, None, None],
 }
 
 
 @pytest.mark.parametrize("name", sorted(_FOR_ONE_ONLY))
 def test_a_model_that_treats_one_sample_in_its_own_way_is_exported_for_one(name: str) -> None:
     model = Running(_FOR_ONE_ONLY[name])
-    assert with_two_samples(model, (_ONE,), {})[0][0] is _ONE
+    assert batch_of(model, (_ONE,), {}).args[0] is _ONE
     assert_bit_equal(capture_exported(model, _ONE)(_ONE), model(_ONE))
 
 
 @pytest.mark.parametrize("name", sorted(_FOR_ANY))
 def test_a_model_that_treats_all_samples_alike_gets_two(name: str) -> None:
-    (doubled,), _ = with_two_samples(Running(_FOR_ANY[name]), (_ONE,), {})
+    (doubled,), _, _ = batch_of(Running(_FOR_ANY[name]), (_ONE,), {})
     assert_bit_equal(doubled, torch.cat([_ONE, _ONE]))
+
+
+_GIVEN_SEVERAL = sorted(_FOR_ONE_ONLY.keys() - {"a fixed size", "a sum over the batch that meets a sample"})
+
+
+@pytest.mark.parametrize("name", _GIVEN_SEVERAL)
+@pytest.mark.parametrize("samples", [2, 5])
+def test_a_model_that_was_given_several_samples_is_not_used_on_one_that_it_treats_in_its_own_way(
+    name: str, samples: int
+) -> None:
+    model, given = Running(_FOR_ONE_ONLY[name]), torch.cat([_ONE] * samples)
+    assert batch_of(model, (given,), {}).least == 2
+    extractor = create_feature_extractor(model, ["x"], capture="export", example_inputs=given)
+    extractor(torch.cat([_ONE] * 3))
+    with pytest.raises(GuardError, match=r"shape \(at least 2, 2, 3\); got \(1, 2, 3\)"):
+        extractor(_ONE)
+
+
+@pytest.mark.parametrize("name", sorted(_FOR_ANY))
+def test_a_model_that_was_given_several_samples_is_used_on_one_that_it_treats_alike(name: str) -> None:
+    model, given = Running(_FOR_ANY[name]), torch.cat([_ONE] * 5)
+    assert batch_of(model, (given,), {}) == ((given,), {}, 1)
+    assert_bit_equal(capture_exported(model, given)(_ONE), model(_ONE))
 
 
 def test_a_model_that_takes_no_single_sample_gets_two() -> None:
     model = nn.BatchNorm1d(3).train()
-    (doubled,), _ = with_two_samples(model, (torch.ones(1, 3),), {})
+    (doubled,), _, _ = batch_of(model, (torch.ones(1, 3),), {})
     assert doubled.shape == (2, 3)
     assert capture_exported(model, torch.ones(1, 3))(torch.randn(4, 3)).shape == (4, 3)
 
@@ -68,8 +93,8 @@ def test_a_model_that_takes_no_single_sample_gets_two() -> None:
 @pytest.mark.parametrize("other", [torch.ones(2, 3), torch.ones(1)], ids=["a second sample", "no batch"])
 def test_what_is_no_batch_of_one_stays(other: torch.Tensor) -> None:
     kwargs = {"other": other}
-    assert with_two_samples(nn.Identity(), (_ONE,), kwargs) == ((_ONE,), kwargs)
-    assert with_two_samples(nn.Identity(), (3,), {}) == ((3,), {})
+    assert batch_of(nn.Identity(), (_ONE,), kwargs) == ((_ONE,), kwargs, 1)
+    assert batch_of(nn.Identity(), (3,), {}) == ((3,), {}, 1)
 
 
 def test_each_tensor_of_the_inputs_is_doubled_wherever_it_is() -> None:
@@ -77,7 +102,7 @@ def test_each_tensor_of_the_inputs_is_doubled_wherever_it_is() -> None:
         def forward(self, pair: Any, *, scale: Any) -> torch.Tensor:
             return (pair[0] + pair[1]["deep"]) * scale
 
-    (pair,), kwargs = with_two_samples(Adds(), ([_ONE, {"deep": _ONE}],), {"scale": 2})
+    (pair,), kwargs, _ = batch_of(Adds(), ([_ONE, {"deep": _ONE}],), {"scale": 2})
     assert (pair[0].shape, pair[1]["deep"].shape, kwargs) == ((2, 2, 3), (2, 2, 3), {"scale": 2})
 
 
@@ -94,14 +119,14 @@ def test_the_model_and_the_inputs_are_not_written(unchanged: Any) -> None:
 
     model, x = unchanged(Counts().train()), _ONE.reshape(1, 3, 2).clone()
     stream = torch.get_rng_state()
-    with_two_samples(model, (x,), {})
+    batch_of(model, (x,), {})
     assert torch.equal(x, _ONE.reshape(1, 3, 2))
     assert torch.equal(torch.get_rng_state(), stream)
 
 
 def test_a_model_that_takes_one_sample_only_is_no_news_for_the_log(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.ERROR):
-        with_two_samples(Running(lambda x: x.sum((1, 2)) + x[0]), (_ONE,), {})
+        batch_of(Running(lambda x: x.sum((1, 2)) + x[0]), (_ONE,), {})
     assert caplog.records == []
     assert not logging.getLogger("torch._subclasses.fake_tensor").disabled
 

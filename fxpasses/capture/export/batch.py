@@ -1,4 +1,8 @@
-"""Whether a batch of one may be doubled: an export fixes every size that is one, and takes all others for two or more."""
+"""The batch of an export: `torch.export` fixes every size that is one, and takes all others for two or more.
+
+A model may do something else with a single sample: look for it, or squeeze it away. What it does is told by runs
+without data, which compute nothing and write nothing.
+"""
 
 from __future__ import annotations
 
@@ -17,28 +21,49 @@ from torch.utils import _pytree as pytree
 Inputs = tuple[tuple[Any, ...], dict[str, Any]]
 
 
-def with_two_samples(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Inputs:
-    """Doubles the batch of the inputs if all tensors have a first dimension of one, and the model does not mind.
+class Batch(NamedTuple):
+    """Inputs for an export, and the least number of samples that the graph will be right for."""
 
-    It minds where it looks for a single sample, or has no way to take two: then the inputs are returned as they are.
-    What it does is told by runs without data, which compute nothing and write nothing.
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    least: int
+
+
+def batch_of(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Batch:
+    """Looks whether a model treats one sample as it treats several.
+
+    If so, a batch of one is doubled, so that its size stays free. A model that treats it in its own way, or takes no
+    more than one, is exported for one. A model that is given several is exported for two or more then.
 
     Example:
         >>> class Squeezes(nn.Module):
         ...     def forward(self, x):
         ...         return x.squeeze()
-        >>> (x,), _ = with_two_samples(nn.ReLU(), (torch.ones(1, 3),), {})
-        >>> (y,), _ = with_two_samples(Squeezes(), (torch.ones(1, 3),), {})
-        >>> x.shape, y.shape
-        (torch.Size([2, 3]), torch.Size([1, 3]))
+        >>> one, two = torch.ones(1, 3), torch.ones(2, 3)
+        >>> [batch_of(model, (one,), {}).args[0].shape[0] for model in (nn.ReLU(), Squeezes())]
+        [2, 1]
+        >>> [batch_of(model, (two,), {}).least for model in (nn.ReLU(), Squeezes())]
+        [1, 2]
     """
     tensors = _tensors((args, kwargs))
-    if not tensors or any(tensor.ndim < 2 or tensor.shape[0] != 1 for tensor in tensors):
-        return args, kwargs
-    doubled = pytree.tree_map_only(torch.Tensor, lambda tensor: torch.cat([tensor, tensor]), (args, kwargs))
-    one = _calls(model, (args, kwargs))
+    sizes = {tensor.shape[0] if tensor.ndim else 1 for tensor in tensors}
+    if sizes == {1} and all(tensor.ndim > 1 for tensor in tensors):
+        return _doubled(model, (args, kwargs))
+    several = sizes - {1}
+    if len(several) != 1:
+        return Batch(args, kwargs, 1)
+    (size,) = several
+    first = pytree.tree_map_only(torch.Tensor, lambda tensor: tensor[:1] if tensor.ndim else tensor, (args, kwargs))
+    one = _calls(model, first)
+    return Batch(args, kwargs, 1 if one is None or _are_alike(one, _calls(model, (args, kwargs)), size) else 2)
+
+
+def _doubled(model: nn.Module, inputs: Inputs) -> Batch:
+    doubled: Inputs = pytree.tree_map_only(torch.Tensor, lambda tensor: torch.cat([tensor, tensor]), inputs)
+    one = _calls(model, inputs)
     # A model that fails on one sample, such as a normalisation in training mode, is one for several.
-    return doubled if one is None or _are_alike(one, _calls(model, doubled)) else (args, kwargs)
+    args, kwargs = doubled if one is None or _are_alike(one, _calls(model, doubled), 2) else inputs
+    return Batch(args, kwargs, least=1)
 
 
 class _Call(NamedTuple):
@@ -95,23 +120,27 @@ def _tensors(value: Any) -> list[torch.Tensor]:
     return [leaf for leaf in pytree.tree_leaves(value) if isinstance(leaf, torch.Tensor)]
 
 
-def _are_alike(one: list[_Call], two: list[_Call] | None) -> bool:
-    return two is not None and len(one) == len(two) and all(map(_is_the_same_call, one, two))
-
-
-def _is_the_same_call(one: _Call, two: _Call) -> bool:
+def _are_alike(one: list[_Call], several: list[_Call] | None, size: int) -> bool:
     return (
-        one.function == two.function
-        and one.dimensions == two.dimensions
-        and len(one.constants) == len(two.constants)
-        and all(map(_is_the_same_constant, one.constants, two.constants))
+        several is not None
+        and len(one) == len(several)
+        and all(_is_the_same_call(*calls, size) for calls in zip(one, several, strict=True))
     )
 
 
-def _is_the_same_constant(one: Any, two: Any) -> bool:
-    """Whether a constant is the same for two samples as for one, or grows with their number."""
-    if type(one) is not type(two):
+def _is_the_same_call(one: _Call, several: _Call, size: int) -> bool:
+    return (
+        one.function == several.function
+        and one.dimensions == several.dimensions
+        and len(one.constants) == len(several.constants)
+        and all(_is_the_same_constant(*pair, size) for pair in zip(one.constants, several.constants, strict=True))
+    )
+
+
+def _is_the_same_constant(one: Any, several: Any, size: int) -> bool:
+    """Whether a constant is the same for several samples as for one, or grows or shrinks with their number."""
+    if type(one) is not type(several):
         return False
     if isinstance(one, (int, float)) and not isinstance(one, bool):
-        return two in (one, 2 * one, one / 2)
-    return not isinstance(one, (bool, str)) or one == two
+        return several in (one, size * one, one / size)
+    return not isinstance(one, (bool, str)) or one == several
