@@ -18,6 +18,8 @@ from torch.func import functional_call
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
+from fxpasses.capture.modes import left_as_it_was
+
 Inputs = tuple[tuple[Any, ...], dict[str, Any]]
 
 
@@ -98,7 +100,7 @@ def _calls(model: nn.Module, inputs: Inputs) -> list[_Call] | None:
         named = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
         state: dict[str, torch.Tensor] = {name: fake.from_tensor(tensor) for name, tensor in named}
         args, kwargs = pytree.tree_map_only(torch.Tensor, fake.from_tensor, inputs)
-        with _without_logs(), torch.no_grad(), fake, recorder:
+        with left_as_it_was(model), _without_logs(), torch.no_grad(), fake, recorder:
             functional_call(model, state, args, kwargs, strict=False)
     except Exception:  # whatever the model, or an operation without data, raises
         return None

@@ -124,6 +124,24 @@ def test_the_model_and_the_inputs_are_not_written(unchanged: Any) -> None:
     assert torch.equal(torch.get_rng_state(), stream)
 
 
+@pytest.mark.filterwarnings("ignore:The tensor attribute self.table was assigned during export")
+@pytest.mark.parametrize("samples", [1, 2])
+def test_what_a_model_keeps_of_a_run_without_data_is_forgotten(samples: int) -> None:
+    class Caches(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table: torch.Tensor | None = None
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            if self.table is None:
+                self.table = torch.arange(3.0)
+            return x + self.table
+
+    model, x = Caches(), torch.cat([_ONE] * samples)
+    assert_bit_equal(capture_exported(model, x)(x), x + torch.arange(3.0))
+    assert model.table is None
+
+
 def test_a_model_that_takes_one_sample_only_is_no_news_for_the_log(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.ERROR):
         batch_of(Running(lambda x: x.sum((1, 2)) + x[0]), (_ONE,), {})
