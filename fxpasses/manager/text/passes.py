@@ -159,7 +159,7 @@ def _option_text(name: str, value: Any, hint: object, parameters: Mapping[str, o
     if entries is None:
         is_single = isinstance(value, _SEQUENCES) and len(cast("list[Any]", value)) == 1
         item = next(iter(value)) if is_single else value
-        fits = is_single and not isinstance(item, (list, tuple, dict)) and _fitted(item, hint) is not item
+        fits = not isinstance(item, (*_SEQUENCES, Mapping)) and _fitted(item, hint) is not item
         return f"{name}={text_of(item if fits else value)}"
     first = next(each for each in parameters)
     if name == first and entries and not any(key in parameters for key in entries):

@@ -4,6 +4,7 @@ import functools
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
@@ -27,6 +28,8 @@ class Options(Pass):
     keys: str | tuple[str, ...] = ""
     layers: Literal["all"] | tuple[str, ...] = ()
     pairs: tuple[tuple[str, str], ...] = ()
+    groups: frozenset[frozenset[str]] = frozenset()
+    tables: tuple[Mapping[str, str], ...] = ()
     names: tuple[str, ...] | None = ("a",)
     mode: Literal["fast", "exact"] = "exact"
     word: str = ""
@@ -67,6 +70,8 @@ def importable(monkeypatch: pytest.MonkeyPatch) -> None:
         ("layers=all", "all"),
         ("layers=[all]", ("all",)),
         ("pairs=[[a, b]]", (("a", "b"),)),
+        ("groups=[[a, b]]", frozenset({frozenset({"a", "b"})})),
+        ("tables=[{a=b}]", ({"a": "b"},)),
         ("names=none", None),
         ("names=b", ("b",)),
         ("mode=fast", "fast"),
@@ -156,6 +161,11 @@ def test_a_mapping_is_written_as_entries_and_what_may_stand_in_its_place_as_it_i
     manager = PassManager([Keys(keys)])
     assert str(manager) == f"{HERE}.Keys{{{options}}}"
     assert PassManager.parse(str(manager)) == manager
+
+
+def test_a_single_mapping_of_any_kind_in_a_list_stays_in_the_list() -> None:
+    manager = PassManager([Options(tables=(MappingProxyType({"a": "b"}),))])
+    assert str(manager) == f"{HERE}.Options{{tables=[{{a=b}}]}}"
 
 
 @dataclass(frozen=True)
