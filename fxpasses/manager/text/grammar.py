@@ -1,4 +1,4 @@
-"""Pipelines as text: the grammar, its reader and its writer.
+r"""Pipelines as text: the grammar, its reader and its writer.
 
     pipeline = [pass {"," pass}]
     pass     = name [options] ["(" pipeline ")"]
@@ -7,7 +7,7 @@
     entry    = word "=" value
     value    = word | string | "[" [value {"," value}] "]" | options
     word     = anything without space or any of  , = { } [ ] ( ) " '
-    string   = a Python string literal
+    string   = any text in " or ', with \n, \t, \r as in Python; a backslash before anything else stands for that
 
 Entries are arguments of the pass's constructor. If the first of those takes a mapping, then entries that name no
 argument are that mapping: `prune-to-outputs{layer3=c4}` is `PruneToOutputs({"layer3": "c4"})`. A single value is taken
@@ -145,7 +145,13 @@ class _Reader:
     def error(self, problem: str, back: int = 0) -> PipelineSyntaxError:
         token = self.tokens[self.index + back]
         found = "the end" if token.kind == "end" else repr(token.text)
-        return PipelineSyntaxError(f"{problem}, found {found}:\n  {self.text}\n  {' ' * token.place}^")
+        return _error(f"{problem}, found {found}", self.text, token.place)
+
+
+def _error(problem: str, text: str, place: int) -> PipelineSyntaxError:
+    start = text.rfind("\n", 0, place) + 1
+    line = text[start:].partition("\n")[0]
+    return PipelineSyntaxError(f"{problem}:\n  {line}\n  {' ' * (place - start)}^")
 
 
 def _tokens(text: str) -> list[_Token]:
@@ -155,12 +161,11 @@ def _tokens(text: str) -> list[_Token]:
     while place < end:
         match = _TOKEN.match(text, place)
         if match is None:
-            place += len(text[place:]) - len(text[place:].lstrip())
-            raise PipelineSyntaxError(f"a string that does not end:\n  {text}\n  {' ' * place}^")
+            raise _error("a string that does not end", text, end - len(text[place:end].lstrip()))
         kind = match.lastgroup or ""
         found.append(_Token(kind, match[kind], match.start(kind)))
         place = match.end()
-    return [*found, _Token("end", "", len(text))]
+    return [*found, _Token("end", "", end)]
 
 
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r"}
