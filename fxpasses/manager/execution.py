@@ -127,6 +127,8 @@ class Execution:
         step.result = result
         if result.graph_module is not graph_module or not self.state.still_holds():
             step.after = self.state = GraphState.of(result.graph_module)
+        if step.claimed is None and outcome is not result:
+            result = step.result = PassResult(result.graph_module, step.changed)
         check_claims(step, graph_module)
         self.known = facts_after(step.pass_, self.known, changed=step.changed)
         self._tell(lambda instrument: instrument.after_pass(step))
@@ -189,7 +191,8 @@ def _recompile(graph_module: fx.GraphModule) -> None:
 def as_result(outcome: object, pass_: PassLike, graph_module: fx.GraphModule) -> tuple[PassResult, bool | None]:
     """Reads what a pass returned: the result, and what the pass says of having modified something.
 
-    A function may also return a graph module alone, or None for the one that it was given: it says nothing then.
+    A function may also return a graph module alone, or None for the one that it was given: it says nothing then, and
+    what the result says of it has to be measured.
     """
     if isinstance(outcome, PassResult):
         return outcome, outcome.modified

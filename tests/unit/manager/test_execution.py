@@ -163,3 +163,35 @@ def test_a_function_may_return_a_pair(modified: bool) -> None:
 
     result = PassManager([returns_a_pair])(traced())
     assert result.modified == result.report.children[0].claimed == modified
+
+
+@pytest.mark.parametrize("changes", [True, False])
+@pytest.mark.parametrize("returned", ["nothing", "the graph module"])
+def test_where_a_function_does_not_say_whether_it_changed_anything_its_result_does(
+    returned: str, changes: bool
+) -> None:
+    def says_nothing(graph_module: fx.GraphModule) -> fx.GraphModule | None:
+        if changes:
+            graph_module.graph.output_node().args = (None,)
+        return graph_module if returned == "the graph module" else None
+
+    result = PassManager([says_nothing])(traced())
+    assert result.report.children[0].claimed is None
+    assert result.results[0].modified == result.modified == changes
+
+
+class Counted(PassResult):
+    count: int
+
+
+def test_a_result_stays_as_the_pass_returned_it() -> None:
+    def says_only_how_many(graph_module: fx.GraphModule) -> PassResult:
+        return Counted(graph_module, cast("bool", None), count=3)
+
+    def claims_too_much(graph_module: fx.GraphModule) -> tuple[fx.GraphModule, bool]:
+        return graph_module, True
+
+    counted, claimed = PassManager([says_only_how_many, claims_too_much])(traced()).results
+    assert isinstance(counted, Counted)
+    assert counted.count == 3
+    assert claimed.modified
