@@ -8,9 +8,9 @@ import pytest
 from torch import fx, nn
 
 from fxpasses import Pass, PassResult
-from fxpasses.errors import ArgumentTypeError
+from fxpasses.errors import ArgumentTypeError, FalseClaimError
 from fxpasses.graph.facts import CALLS, NAMES, Fact
-from fxpasses.manager import ALL_FACTS
+from fxpasses.manager import ALL_FACTS, PassManager
 
 
 def _declaring(**claims: Any) -> type[Pass]:
@@ -70,6 +70,20 @@ def test_the_precondition_sees_the_input_and_the_postcondition_the_result() -> N
 
     assert Watched()(given).graph_module is made
     assert seen == [("requires", given), ("call", given), ("ensures", made)]
+
+
+def test_a_pass_that_declares_nothing_returns_the_graph_module_that_it_was_given() -> None:
+    def renames(self: Pass, graph_module: fx.GraphModule) -> PassResult:
+        graph_module.graph.output_node().name = "result"
+        return PassResult(graph_module, True)
+
+    def copies(self: Pass, graph_module: fx.GraphModule) -> PassResult:
+        return PassResult(fx.GraphModule(graph_module, graph_module.graph), True)
+
+    graph_module = fx.symbolic_trace(nn.ReLU())
+    assert PassManager([type("Renames", (Pass,), {"call": renames})()])(graph_module).graph_module is graph_module
+    with pytest.raises(FalseClaimError, match="declares in_place=True, but returned another graph module"):
+        PassManager([type("Copies", (Pass,), {"call": copies})()])(graph_module)
 
 
 def test_a_pass_may_have_other_bases_that_take_class_keywords() -> None:
