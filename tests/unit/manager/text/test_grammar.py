@@ -51,6 +51,7 @@ def test_a_mistake_is_pointed_at(text: str, shown: str) -> None:
         ("a,\n  b c,\n  d", "expected ',' or the end, found 'c':\n    b c,\n      ^"),
         ("a(\n  b\n", "expected ')', found the end:\n    b\n     ^"),
         ("a,\nb, 'c\n", "a string that does not end:\n  b, 'c\n     ^"),
+        ("\na b\n", "expected ',' or the end, found 'b':\n  a b\n    ^"),
         ("a b,\n  c", "expected ',' or the end, found 'b':\n  a b,\n    ^"),
     ],
 )
