@@ -181,17 +181,17 @@ def test_where_a_function_does_not_say_whether_it_changed_anything_its_result_do
 
 
 class Counted(PassResult):
-    count: int
+    seen: int
 
 
 def test_a_result_stays_as_the_pass_returned_it() -> None:
     def says_only_how_many(graph_module: fx.GraphModule) -> PassResult:
-        return Counted(graph_module, cast("bool", None), count=3)
+        return Counted(graph_module, cast("bool", None), seen=3)
 
     def claims_too_much(graph_module: fx.GraphModule) -> tuple[fx.GraphModule, bool]:
         return graph_module, True
 
     counted, claimed = PassManager([says_only_how_many, claims_too_much])(traced()).results
     assert isinstance(counted, Counted)
-    assert counted.count == 3
+    assert counted.seen == 3
     assert claimed.modified
