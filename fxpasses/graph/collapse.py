@@ -23,6 +23,7 @@ class CallCollapser:
     Args:
         graph_module: Its graph is rewritten, and the original modules are installed in it.
         calls: All calls of the graph, in the order in which they began.
+        chosen: Those of them that are collapsed; none is inside of another.
         kept: Those of them that stay calls of traced-through modules.
         root: Where the original modules are found; None if nobody knows.
     """
@@ -31,6 +32,7 @@ class CallCollapser:
         self,
         graph_module: fx.GraphModule,
         calls: tuple[ModuleCall, ...],
+        chosen: tuple[ModuleCall, ...],
         kept: tuple[ModuleCall, ...],
         root: nn.Module | None,
     ) -> None:
@@ -41,8 +43,11 @@ class CallCollapser:
         self._regions = {key: dict.fromkeys(nodes) for key, nodes in regions(self._graph).items()}
         self._nodes = {node.name: node for node in self._graph.nodes}
         self._position = {node: index for index, node in enumerate(self._graph.nodes)}
-        values = leaves([(call.args, call.kwargs, call.output) for call in kept])
-        self._named_by_kept = {part.name for part in values if isinstance(part, NodeRef)}
+        self._named_by: dict[str, set[str]] = {}
+        for call in (*chosen, *kept):
+            for part in leaves((call.args, call.kwargs, call.output)):
+                if isinstance(part, NodeRef):
+                    self._named_by.setdefault(part.name, set()).add(call.key)
         self._order = {call.key: index for index, call in enumerate(calls)}
         self._end = _ends(calls, self._order)
         self._renamed: dict[str, NodeRef] = {}
@@ -162,7 +167,7 @@ class CallCollapser:
             if not isinstance(part, NodeRef):
                 continue
             old = cast("fx.Node", self._node_at(self._order[call.key])(part))
-            if old in made and not old.users and part.name not in self._named_by_kept:
+            if not old.users and self._named_by[part.name] == {call.key}:
                 route = _unpacked(route)
             users = list(old.users) if old in made else self._later_users(old, node)
             new = self._part(node, route, users)

@@ -142,6 +142,6 @@ def _of_schemas(names: Iterable[str]) -> Parameters | None:
     schemas = [schema for name in names for schema in torch._C._jit_get_schemas_for_operator(name)]
     if not schemas or any("..." in str(schema) for schema in schemas):
         return None
-    overloads = [_of_overload(schema) for schema in schemas]
-    keywords = frozenset[str]().union(_ALIASES, *(each.keywords or () for each in overloads))
-    return Parameters((), min(each.fewest for each in overloads), keywords, None)
+    fewest = min(_of_overload(schema).fewest for schema in schemas)
+    keywords = _ALIASES.union(argument.name for schema in schemas for argument in schema.arguments)
+    return Parameters((), fewest, keywords, None)

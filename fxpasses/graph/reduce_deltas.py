@@ -146,10 +146,7 @@ def _returning(candidate: Candidate, names: Sequence[str]) -> Candidate | None:
     nodes = {node.name: node for node in graph.nodes}
     dead = {node.name for node in graph.nodes if not node.users}
     values = tuple(nodes[name] for name in names)
-    wanted = values[0] if len(values) == 1 else values
-    if not values or graph.output_node().args == (wanted,):
-        return None
-    graph.output_node().args = (wanted,)
+    graph.output_node().args = (values[0] if len(values) == 1 else values,)
     return _finished(candidate, graph, candidate.args, keep=dead)
 
 

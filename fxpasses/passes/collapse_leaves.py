@@ -89,7 +89,8 @@ def collapse_leaves(
     if not chosen:
         return ()
     record = capture_record(graph_module)
-    collapser = CallCollapser(graph_module, calls, kept, root if record is None or root is not None else record.model)
+    root = root if record is None or root is not None else record.model
+    collapser = CallCollapser(graph_module, calls, chosen, kept, root)
     for call in chosen:
         collapser.check(call)
     for call in chosen:

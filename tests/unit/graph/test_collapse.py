@@ -175,3 +175,69 @@ def test_what_a_call_returned_is_what_its_last_inner_call_returned_also_after_th
     assert call.output == call.until == NodeRef("_0_1")
     outer = _collapsed(model, [["0.1"], ["0"]])
     assert [str(node.target) for node in outer.graph.nodes] == ["input", "0", "1", "output"]
+
+
+class ReturnsNamed(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(2))
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        return {"used": torch.relu(x), "unused": torch.tanh(x), "parameter": self.scale}
+
+
+class IgnoresTheRest(nn.Module):
+    def forward(self, x: Tensor, *rest: Tensor) -> Tensor:
+        return torch.neg(x)
+
+
+class PassesEntries(nn.Module):
+    def __init__(self, *names: str) -> None:
+        super().__init__()
+        self.names = names
+        self.named, self.ignores = ReturnsNamed(), IgnoresTheRest()
+
+    def forward(self, x: Tensor) -> Tensor:
+        named = self.named(x)
+        return self.ignores(*(named[name] for name in self.names))
+
+
+@pytest.mark.parametrize("unused", ["unused", "parameter"])
+@pytest.mark.parametrize("steps", [[["named", "ignores"]], [["named"], ["ignores"]], [["ignores"], ["named"]]], ids=str)
+def test_an_entry_that_another_collapsed_call_was_given_is_picked_even_if_that_call_ignores_it(
+    unused: str, steps: list[list[str]]
+) -> None:
+    collapsed = _collapsed(PassesEntries("used", unused), steps)
+    (node,) = [node for node in collapsed.graph.nodes if node.target == "ignores"]
+    assert [part.args[1] for part in node.args if isinstance(part, fx.Node)] == ["used", unused]
+
+
+@pytest.mark.parametrize("unused", ["unused", "parameter"])
+def test_a_call_that_stays_is_known_to_have_been_given_an_entry_that_it_ignores(unused: str) -> None:
+    collapsed = _collapsed(PassesEntries("used", unused), [["named"]])
+    record = capture_record(collapsed)
+    assert record is not None
+    (call,) = [call for call in record.calls if call.path == "ignores"]
+    nodes = {node.name: node for node in collapsed.graph.nodes}
+    assert [nodes[part.name].args[1] for part in call.args if isinstance(part, NodeRef)] == ["used", unused]
+
+
+def test_an_entry_that_nobody_asked_for_is_not_picked() -> None:
+    collapsed = _collapsed(PassesEntries("used"), [["named"]])
+    assert [node.name for node in collapsed.graph.nodes] == ["x", "named", "getitem", "neg", "output"]
+
+
+def test_a_parameter_that_is_read_by_collapsed_calls_alone_is_no_longer_read_by_the_graph() -> None:
+    model = nn.Sequential(nn.Sequential(Scaled()), nn.Sequential(Scaled()))
+    model[1][0].scale = model[0][0].scale
+    for steps in STEPS:
+        assert [str(node.target) for node in _collapsed(model, steps).graph.nodes] == ["input", "0", "1", "output"]
+
+
+class Scaled(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.scale
