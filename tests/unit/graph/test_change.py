@@ -175,3 +175,15 @@ def test_a_zero_that_changes_its_sign_is_an_edit() -> None:
     before = GraphState.of(graph_module)
     node.args = (node.args[0], -0.0)
     assert compare(before, GraphState.of(graph_module)) == GraphChange(edited={node: ("args",)})
+
+
+def test_moved_nodes_are_told_in_the_order_of_the_graph() -> None:
+    graph = fx.Graph()
+    nodes = [graph.placeholder(f"x{index}") for index in range(5)]
+    graph.output(nodes[0])
+    graph_module = fx.GraphModule(nn.Module(), graph)
+    before = GraphState.of(graph_module)
+    nodes[0].prepend(nodes[2])
+    nodes[0].prepend(nodes[4])
+    assert list(graph.nodes)[:2] == [nodes[2], nodes[4]]
+    assert compare(before, GraphState.of(graph_module)) == GraphChange(moved=(nodes[2], nodes[4]))

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import fx, nn
@@ -201,3 +203,28 @@ def test_a_target_that_is_not_there_keeps_nothing_and_stops_nothing(path: str) -
     graph_module.add_module("unused", nn.Linear(2, 2))
     graph.create_node("get_attr", path)
     assert drop_unused(graph_module) == 2
+
+
+def test_a_plain_attribute_of_a_container_that_loses_something_stays() -> None:
+    model = nn.Module()
+    model.part = _Holds()
+    graph = fx.Graph()
+    graph_module = fx.GraphModule(nn.Module(), graph)
+    graph_module.part = model.part
+    for name in ("plain", "not_there"):
+        graph.create_node("get_attr", f"part.{name}")
+    assert drop_unused(graph_module) == 4
+    assert graph_module.part is not model.part
+    assert graph_module.part.plain is model.part.plain
+    assert not hasattr(graph_module.part, "not_there")
+
+
+@pytest.mark.parametrize("into", [nn.Module, lambda: fx.GraphModule(nn.Module(), fx.Graph())], ids=["module", "graph"])
+def test_what_is_neither_parameter_nor_buffer_does_not_become_one(into: Callable[[], nn.Module]) -> None:
+    model, destination = nn.Module(), into()
+    model.plain, model.sizes = torch.ones(2), {"a": 1}
+    setattr(model, "class", {"b": 2})
+    for name in ("plain", "sizes", "class"):
+        install(model, destination, name)
+        assert getattr(destination, name) is getattr(model, name)
+    assert not [*destination.parameters(), *destination.buffers()]

@@ -239,3 +239,7 @@ def _with_a_hook() -> nn.Module:
 )
 def test_what_a_module_takes_nobody_can_tell_where_its_class_does_not_say_it(make: Callable[[], nn.Module]) -> None:
     assert parameters_of_forward(make()) is None
+
+
+def test_nobody_can_tell_what_an_operator_takes_that_takes_any_number_of_arguments() -> None:
+    assert parameters_of_function(torch.ops.aten.format) is None

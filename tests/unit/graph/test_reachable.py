@@ -194,3 +194,12 @@ def test_a_node_is_not_named_after_the_module_that_it_was_made_for() -> None:
     (node,) = [node for node in fx.symbolic_trace(nn.Sequential(nn.ReLU())).graph.nodes if node.op == "call_module"]
     node.meta["nn_module_stack"] = {"act": ("block.act", nn.ReLU)}
     assert module_path(node) == "0"
+
+
+def test_what_was_moved_below_a_moved_module_keeps_the_users_path() -> None:
+    (node,) = [node for node in fx.symbolic_trace(nn.Sequential(nn.ReLU())).graph.nodes if node.op == "call_module"]
+    node.target = "class_.in_.act"
+    node.meta["nn_module_stack"] = {"class.in.act": ("class.in.act", nn.ReLU)}
+    assert module_path(node) == "class.in.act"
+    node.meta["nn_module_stack"] = {"class.in": ("class_in.act", nn.ReLU)}
+    assert module_path(node) == "class_.in_.act"

@@ -370,12 +370,10 @@ def test_a_write_whose_result_nobody_uses_stays_while_others_go() -> None:
         y.add_(1)
         return torch.tanh(y)
 
-    reduced = minimize(fx.symbolic_trace(model), [torch.ones(2)], lambda module, _: "add_" in _targets(module))
-    assert _targets(reduced.graph_module) == ["add_"]
-    written = minimize(
-        fx.symbolic_trace(model), [torch.ones(2)], lambda module, _: {"sin", "add_"} <= set(_targets(module))
+    reduced = minimize(
+        fx.symbolic_trace(model), [torch.ones(2)], lambda module, _: "add_" in _targets(module), deltas=["bypass"]
     )
-    assert _targets(written.graph_module) == ["sin", "add_"]
+    assert _targets(reduced.graph_module) == ["add_"]
 
 
 def test_with_what_comes_after_the_failure_go_writes_whose_result_nobody_uses() -> None:

@@ -187,22 +187,39 @@ def test_a_container_stands_for_the_last_of_the_shallowest_results_inside(contai
     assert _name(_values(Contained()).value(container)) == found
 
 
-def test_what_no_graph_can_return_is_told_with_the_values_inside_it() -> None:
-    class Box:
-        def __init__(self, content: torch.Tensor) -> None:
-            self.content = content
+class Box:
+    def __init__(self, content: torch.Tensor) -> None:
+        self.content = content
 
-    class Boxes(nn.Module):
-        def forward(self, x: torch.Tensor) -> Box:
-            return Box(torch.relu(x))
 
-    class Opens(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.boxes = Boxes()
+class Boxes(nn.Module):
+    def __init__(self, *inside: str) -> None:
+        super().__init__()
+        self.inside = inside
 
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return self.boxes(x).content + 1
+    def forward(self, x: torch.Tensor) -> Box:
+        for name in self.inside:
+            x = getattr(torch, name)(x)
+        return Box(x)
 
-    with pytest.raises(UnselectableValueError, match=r"instead, such as 'boxes.relu'\.$"):
-        _values(Opens()).value("boxes")
+
+class Opens(nn.Module):
+    def __init__(self, *inside: str) -> None:
+        super().__init__()
+        self.boxes = Boxes(*inside)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.boxes(x).content + 1
+
+
+@pytest.mark.parametrize(
+    ("inside", "told"),
+    [
+        ((), r"instead\.$"),
+        (("relu",), r"instead, such as 'boxes.relu'\.$"),
+        (("relu", "tanh"), r"instead, such as 'boxes.relu', 'boxes.tanh'\.$"),
+    ],
+)
+def test_what_no_graph_can_return_is_told_with_the_values_inside_it(inside: tuple[str, ...], told: str) -> None:
+    with pytest.raises(UnselectableValueError, match=told):
+        _values(Opens(*inside)).value("boxes")

@@ -447,3 +447,41 @@ class TestRoles:
     def test_changing_the_shape_in_place_is_told_apart(self) -> None:
         graph_module, effects = self._effects(lambda x: (x + 1).unsqueeze_(0).add_(1))
         assert effects.reshapes == {_node(graph_module, "unsqueeze_")}
+
+
+class _Counts(nn.Module):
+    """Keeps a number, and no tensor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        return x * self.calls
+
+
+def test_a_module_without_tensors_reads_what_its_earlier_call_wrote() -> None:
+    graph = fx.Graph()
+    x = graph.placeholder("x")
+    calls = [graph.call_module("counts", (x,)) for _ in range(2)]
+    graph.output(calls[1])
+    graph_module = fx.GraphModule({"counts": _Counts()}, graph)
+    effects = analyze_effects(graph_module)
+    assert set(effects.state_reads) == set(calls)
+    assert calls[0] in live_nodes(graph, [calls[1]], effects)
+
+
+def _put(holder: list[Tensor], item: Tensor) -> None:
+    holder.append(item)
+
+
+def test_what_is_put_into_a_list_that_is_passed_by_keyword_shares_its_memory() -> None:
+    graph = fx.Graph()
+    holder, x = graph.placeholder("holder"), graph.placeholder("x")
+    y = graph.call_function(torch.neg, (x,))
+    graph.call_function(_put, (), {"holder": holder, "item": y})
+    graph.output((holder, y))
+    effects = analyze_effects(fx.GraphModule(nn.Module(), graph))
+    assert effects.may_share_memory(holder, y)
+    assert not effects.may_share_memory(holder, x)

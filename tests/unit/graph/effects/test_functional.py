@@ -89,3 +89,26 @@ def test_a_limit_that_cannot_be_seen_may_be_one(function: Callable[..., Any]) ->
     said = behaviour_of_function(function, ("input", "weight"), {"max_norm": UNKNOWN})
     assert said is not None
     assert said.writes == {1}
+
+
+@pytest.mark.parametrize(
+    ("function", "args", "kwargs", "kind"),
+    [
+        (functional.softmax, ("x", 0), {}, "tensor"),
+        (functional.linear, ("x", "weight"), {}, "tensor"),
+        (functional.multi_head_attention_forward, ("q", "k", "v"), {"dropout_p": 0.0}, "any"),
+        (functional.max_pool2d, ("x", 2), {}, "tensor"),
+        (functional.max_pool2d, ("x", 2), {"return_indices": True}, "any"),
+        (functional.max_pool2d, ("x", 2), {"return_indices": UNKNOWN}, "any"),
+        (functional.max_pool2d, ("x", 2, 2, 0, 1, False, True), {}, "any"),
+        (functional.adaptive_max_pool1d, ("x", 2, True), {}, "any"),
+        (functional.fractional_max_pool2d, ("x", 2, 3, None, True), {}, "any"),
+        (functional.max_pool2d_with_indices, ("x", 2), {}, "any"),
+    ],
+)
+def test_the_result_is_a_tensor_where_it_can_be_nothing_else(
+    function: Callable[..., Any], args: tuple[object, ...], kwargs: dict[str, object], kind: str
+) -> None:
+    said = behaviour_of_function(function, args, kwargs)
+    assert said is not None
+    assert said.kind == kind

@@ -11,8 +11,8 @@ from torch import fx, nn
 from unit.graph.effects.seen_calls import see
 
 from fxpasses.graph.effects import analyze_effects
-from fxpasses.graph.effects.behaviour import UNKNOWN, Behaviour
-from fxpasses.graph.effects.methods import behaviour_of_method, stores_item
+from fxpasses.graph.effects.behaviour import UNKNOWN, Behaviour, Kind
+from fxpasses.graph.effects.methods import behaviour_of_method, kind_of_attribute, stores_item
 
 
 @pytest.mark.parametrize("name", ["linear", "embedding", "new_state", "step"])
@@ -80,3 +80,31 @@ def test_an_item_is_stored_unless_its_index_is_one_of_tensors_alone(index: objec
 
 def test_an_item_whose_index_is_passed_by_keyword_may_be_stored() -> None:
     assert stores_item(("x",)).links
+
+
+@pytest.mark.parametrize(
+    ("name", "args"), [("unique", ()), ("lu", ()), ("to_sparse_coo", ()), ("item", ()), ("tolist", ())]
+)
+def test_a_method_that_is_written_in_python_and_makes_something_new_touches_no_memory(
+    name: str, args: tuple[object, ...]
+) -> None:
+    seen = see(_method(name), torch.ones((1, 1)), *args)
+    said = behaviour_of_method(name, seen.args, {})
+    assert said is not None
+    assert not said.writes | said.returns | seen.writes | seen.returns
+
+
+@pytest.mark.parametrize(
+    ("name", "owner", "kind"),
+    [
+        ("T", "tensor", "tensor"),
+        ("data", "tensor", "tensor"),
+        ("data", "any", "any"),
+        ("grad", "tensor", "any"),
+        ("my_own", "tensor", "any"),
+        ("shape", "tensor", "none"),
+        ("shape", "any", "none"),
+    ],
+)
+def test_an_attribute_of_a_tensor_is_a_tensor_only_if_it_is_always_one(name: str, owner: Kind, kind: Kind) -> None:
+    assert kind_of_attribute(name, owner) == kind

@@ -46,3 +46,27 @@ def test_the_arguments_that_a_call_writes_are_told_in_order() -> None:
 def test_an_operator_with_a_sixth_argument_writes_nothing_for_it() -> None:
     args = ("x", "w", "b", [1, 1], [0, 0], [1, 1], False, [0, 0], 1)
     assert list(written_arguments(_ATEN.convolution.default, args, {})) == []
+
+
+@pytest.mark.parametrize("name", ["native_batch_norm", "cudnn_batch_norm", "miopen_batch_norm"])
+def test_each_kind_of_batch_norm_writes_its_statistics(name: str) -> None:
+    args = ("x", "w", "b", "mean", "var", True, 0.1, 1e-5)
+    said = behaviour_of_function(getattr(torch, name), args, {})
+    assert said is not None
+    assert said.writes == {3, 4}
+    assert list(written_arguments(getattr(_ATEN, name).default, args, {})) == ["mean", "var"]
+
+
+def test_of_two_arguments_that_are_written_only_the_one_that_the_schema_names_is_returned() -> None:
+    said = behaviour_of_function(torch._amp_update_scale_, ("scale", "tracker", "found", 2.0, 0.5, 1), {})
+    assert said is not None
+    assert (said.writes, said.returns) == ({0, 1}, {0})
+
+
+def test_an_argument_whose_memory_may_come_to_be_in_a_container_may_still_be_returned() -> None:
+    library = torch.library.Library("fxpasses_tests", "DEF")
+    library.define("puts_away(Tensor(a -> *) x, Tensor y) -> Tensor(a)")
+    said = behaviour_of_function(torch.ops.fxpasses_tests.puts_away.default, ("x", "y"), {})
+    assert said is not None
+    assert said.returns == {0}
+    library._destroy()
