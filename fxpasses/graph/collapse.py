@@ -169,7 +169,7 @@ class CallCollapser:
             old = cast("fx.Node", self._node_at(self._order[call.key])(part))
             if not old.users and self._named_by[part.name] == {call.key}:
                 route = _unpacked(route)
-            users = list(old.users) if old in made else self._later_users(old, node)
+            users = self._later_users(old, node)
             new = self._part(node, route, users)
             if old in made:
                 old.replace_all_uses_with(new)
@@ -194,7 +194,6 @@ class CallCollapser:
                 part.meta["nn_module_stack"] = dict(around)
                 self._parts.add(part)
                 self._nodes[part.name] = part
-                self._position[part] = self._position[place or node]
             node = part
         return node
 
@@ -207,11 +206,11 @@ class CallCollapser:
     def _first(self, nodes: Iterable[fx.Node]) -> fx.Node | None:
         return min(nodes, key=lambda node: self._position.get(node, len(self._position)), default=None)
 
-    def _later_users(self, passed: fx.Node, node: fx.Node) -> list[fx.Node]:
-        """Returns whatever comes after a call that returned its own input, and so uses what the call's node returns."""
+    def _later_users(self, returned: fx.Node, node: fx.Node) -> list[fx.Node]:
+        """Returns the users of what a call returned, its own input perhaps, that come after it."""
         start = self._position[node]
         # Collapsed calls came before, as calls are collapsed in the order in which they began.
-        return [user for user in passed.users if self._position.get(user, -1) >= start and user not in self._collapsed]
+        return [user for user in returned.users if self._position.get(user, -1) >= start and user not in self._collapsed]
 
     def _erase(self, call: ModuleCall, made: list[fx.Node], collapsed: fx.Node) -> None:
         for node in reversed(made):

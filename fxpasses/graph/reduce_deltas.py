@@ -174,9 +174,7 @@ def _as_input(candidate: Candidate, name: str, value: torch.Tensor) -> Candidate
     graph.erase_node(node)
     args = (*candidate.args, value.detach().clone())
     smaller = _finished(candidate, graph, args, keep=dead)
-    if smaller is None or len(smaller.operations) >= len(candidate.operations):
-        return None
-    return _without_unused_inputs(smaller)
+    return None if smaller is None else _without_unused_inputs(smaller)
 
 
 def inputs(current: Current, accept: Accept) -> None:

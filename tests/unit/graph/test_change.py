@@ -187,3 +187,31 @@ def test_moved_nodes_are_told_in_the_order_of_the_graph() -> None:
     nodes[0].prepend(nodes[4])
     assert list(graph.nodes)[:2] == [nodes[2], nodes[4]]
     assert compare(before, GraphState.of(graph_module)) == GraphChange(moved=(nodes[2], nodes[4]))
+
+
+def test_a_removed_node_is_replaced_by_the_node_that_is_in_its_place_wherever_it_was_an_argument() -> None:
+    graph = fx.Graph()
+    x, y = graph.placeholder("x"), graph.placeholder("y")
+    old, other = graph.call_method("neg", (x,)), graph.call_method("abs", (x,))
+    used = graph.call_function(torch.add, (x, [old]), {"alpha": other})
+    graph.output((used, slice(old, None)))
+    graph_module = fx.GraphModule(nn.Module(), graph)
+    before = GraphState.of(graph_module)
+    used.args, used.kwargs = (y, [x]), {"alpha": 2}
+    graph.output_node().args = ((used, slice(x, None)),)
+    for node in (old, other):
+        graph.erase_node(node)
+    assert compare(before, GraphState.of(graph_module)).replaced == {old: x}
+
+
+def test_a_removed_node_that_was_passed_by_keyword_is_replaced_too() -> None:
+    graph = fx.Graph()
+    x = graph.placeholder("x")
+    old = graph.call_method("neg", (x,))
+    used = graph.call_function(torch.add, (x,), {"other": old})
+    graph.output(used)
+    graph_module = fx.GraphModule(nn.Module(), graph)
+    before = GraphState.of(graph_module)
+    used.kwargs = {"other": x}
+    graph.erase_node(old)
+    assert compare(before, GraphState.of(graph_module)).replaced == {old: x}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+
 import pytest
 import torch
 from torch import Tensor, fx, nn
@@ -241,3 +243,35 @@ class Scaled(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x * self.scale
+
+
+class ReturnsNested(nn.Module):
+    def forward(self, x: Tensor) -> tuple[dict[str, tuple[Tensor, Tensor]], Tensor, dict[str, Tensor]]:
+        return {"pair": (torch.relu(x), torch.neg(x))}, torch.abs(x), {"one": torch.tanh(x)}
+
+
+class UsesNested(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.nested = ReturnsNested()
+
+    def forward(self, x: Tensor) -> Tensor:
+        first, second, third = self.nested(x)
+        y = torch.exp(second)
+        z = torch.sin(y)
+        left, right = first["pair"]
+        return left * right + torch.cos(z) * third["one"]
+
+
+def _keys(graph: fx.Graph) -> list[tuple[str, list[str]]]:
+    """What each node computes, for one that picks an entry which, and the calls that it is inside of."""
+    return [
+        (str(node.args[1] if node.target is operator.getitem else node.target), [scope.key for scope in scopes(node)])
+        for node in graph.nodes
+    ]
+
+
+def test_what_a_call_returned_is_taken_apart_as_its_caller_does() -> None:
+    model = nn.Sequential(UsesNested())
+    traced = capture_symbolic(model, tracer_options={"leaf_modules": [ReturnsNested]})
+    assert _keys(_collapsed(model, [["0.nested"]]).graph) == _keys(traced.graph)

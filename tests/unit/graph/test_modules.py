@@ -228,3 +228,16 @@ def test_what_is_neither_parameter_nor_buffer_does_not_become_one(into: Callable
         install(model, destination, name)
         assert getattr(destination, name) is getattr(model, name)
     assert not [*destination.parameters(), *destination.buffers()]
+
+
+def test_what_is_not_used_goes_also_from_a_container_in_a_container() -> None:
+    model = nn.Module()
+    model.outer = nn.Module()
+    model.outer.inner = _Holds()
+    graph = fx.Graph()
+    graph_module = fx.GraphModule(nn.Module(), graph)
+    graph_module.outer = model.outer
+    graph.create_node("get_attr", "outer.inner.scale")
+    assert drop_unused(graph_module) == 3
+    assert [name for name, _ in graph_module.named_parameters()] == ["outer.inner.scale"]
+    assert len([*model.parameters(), *model.buffers()]) == 4

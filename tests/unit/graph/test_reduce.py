@@ -362,27 +362,3 @@ def test_of_several_outputs_those_that_matter_stay(wanted: list[str]) -> None:
     fails = lambda module, _: set(wanted) <= set(_targets(module))  # noqa: E731 - a predicate
     reduced = minimize(model, [torch.ones(2)], fails, deltas=["outputs"])
     assert _targets(reduced.graph_module) == wanted
-
-
-def test_a_write_whose_result_nobody_uses_stays_while_others_go() -> None:
-    def model(x):
-        y = torch.sin(x)
-        y.add_(1)
-        return torch.tanh(y)
-
-    reduced = minimize(
-        fx.symbolic_trace(model), [torch.ones(2)], lambda module, _: "add_" in _targets(module), deltas=["bypass"]
-    )
-    assert _targets(reduced.graph_module) == ["add_"]
-
-
-def test_with_what_comes_after_the_failure_go_writes_whose_result_nobody_uses() -> None:
-    def model(x):
-        y = torch.cos(x)
-        torch.sin(y).add_(1)
-        return y
-
-    reduced = minimize(
-        fx.symbolic_trace(model), [torch.ones(2)], lambda module, _: "sin" in _targets(module), deltas=["truncate"]
-    )
-    assert _targets(reduced.graph_module) == ["cos", "sin"]

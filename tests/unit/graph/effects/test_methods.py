@@ -108,3 +108,20 @@ def test_a_method_that_is_written_in_python_and_makes_something_new_touches_no_m
 )
 def test_an_attribute_of_a_tensor_is_a_tensor_only_if_it_is_always_one(name: str, owner: Kind, kind: Kind) -> None:
     assert kind_of_attribute(name, owner) == kind
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "kind"),
+    [
+        ("float", ("x",), "tensor"),
+        ("cpu", ("x",), "tensor"),
+        ("type", ("x", torch.float64), "tensor"),
+        ("to", ("x", "cpu"), "any"),
+        ("numpy", ("x",), "any"),
+        ("untyped_storage", ("x",), "any"),
+    ],
+)
+def test_a_conversion_may_return_what_it_was_given_and_what_it_makes_may_be_no_tensor(
+    name: str, args: tuple[object, ...], kind: Kind
+) -> None:
+    assert behaviour_of_method(name, args, {}) == Behaviour(returns=frozenset([0]), kind=kind)

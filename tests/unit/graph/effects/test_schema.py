@@ -70,3 +70,12 @@ def test_an_argument_whose_memory_may_come_to_be_in_a_container_may_still_be_ret
     assert said is not None
     assert said.returns == {0}
     library._destroy()
+
+
+def test_an_operator_that_takes_nothing_makes_something_new() -> None:
+    library = torch.library.Library("fxpasses_tests", "DEF")
+    library.define("makes() -> Tensor")
+    said = behaviour_of_function(torch.ops.fxpasses_tests.makes, (), {})
+    assert said is not None
+    assert (said.writes, said.returns, said.kind) == (set(), set(), "tensor")
+    library._destroy()
