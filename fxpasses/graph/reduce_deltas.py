@@ -190,6 +190,7 @@ def inputs(current: Current, accept: Accept) -> None:
 
 def _without_unused_inputs(candidate: Candidate, only: Sequence[str] = ()) -> Candidate | None:
     graph = copy_graph(candidate.graph_module.graph)
+    every = {node.name for node in graph.nodes}  # no operation loses a user
     kept: list[Any] = []
     removed = False
     placeholders = [node for node in graph.nodes if node.op == "placeholder"]
@@ -199,7 +200,7 @@ def _without_unused_inputs(candidate: Candidate, only: Sequence[str] = ()) -> Ca
             removed = True
         else:
             kept.append(value)
-    return _finished(candidate, graph, tuple(kept)) if removed else candidate
+    return _finished(candidate, graph, tuple(kept), keep=every) if removed else candidate
 
 
 def _merged(candidate: Candidate, index: int, other: int) -> Candidate | None:
@@ -207,10 +208,11 @@ def _merged(candidate: Candidate, index: int, other: int) -> Candidate | None:
     if not (isinstance(one, torch.Tensor) and isinstance(two, torch.Tensor) and kind_of(one) == kind_of(two)):
         return None
     graph = copy_graph(candidate.graph_module.graph)
+    every = {node.name for node in graph.nodes}  # no operation loses a user
     nodes = [node for node in graph.nodes if node.op == "placeholder"]
     nodes[index].replace_all_uses_with(nodes[other])
     graph.erase_node(nodes[index])
-    return _finished(candidate, graph, candidate.args[:index] + candidate.args[index + 1 :])
+    return _finished(candidate, graph, candidate.args[:index] + candidate.args[index + 1 :], keep=every)
 
 
 def shapes(current: Current, accept: Accept) -> None:

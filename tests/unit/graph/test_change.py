@@ -215,3 +215,16 @@ def test_a_removed_node_that_was_passed_by_keyword_is_replaced_too() -> None:
     used.kwargs = {"other": x}
     graph.erase_node(old)
     assert compare(before, GraphState.of(graph_module)).replaced == {old: x}
+
+
+def test_a_node_in_the_place_of_a_list_or_dict_replaces_nothing_in_it() -> None:
+    graph = fx.Graph()
+    x = graph.placeholder("x")
+    old = graph.call_method("neg", (x,))
+    used = graph.call_function(torch.cat, ([old], {"dim": old}))
+    graph.output(used)
+    graph_module = fx.GraphModule(nn.Module(), graph)
+    before = GraphState.of(graph_module)
+    used.args = (x, x)
+    graph.erase_node(old)
+    assert compare(before, GraphState.of(graph_module)) == GraphChange(removed=(old,), edited={used: ("args",)})

@@ -11,8 +11,9 @@ from torch import Tensor, fx, nn
 from fxpasses.capture import capture_symbolic
 from fxpasses.errors import CollapseError
 from fxpasses.graph.calls import NodeRef
-from fxpasses.graph.meta import Scope, capture_record, scopes
+from fxpasses.graph.meta import Scope, capture_record, qualified_name, scopes
 from fxpasses.passes.collapse_leaves import CollapseLeaves
+from fxpasses.passes.name_nodes import NameNodes
 
 
 def test_a_collapsed_call_is_inside_of_the_calls_that_it_was_made_in() -> None:
@@ -275,3 +276,21 @@ def test_what_a_call_returned_is_taken_apart_as_its_caller_does() -> None:
     model = nn.Sequential(UsesNested())
     traced = capture_symbolic(model, tracer_options={"leaf_modules": [ReturnsNested]})
     assert _keys(_collapsed(model, [["0.nested"]]).graph) == _keys(traced.graph)
+
+
+class ScaledToo(Scaled):
+    pass
+
+
+def test_a_parameter_that_a_call_was_the_first_to_read_is_then_read_where_it_is_used_next() -> None:
+    model = nn.Sequential(nn.Sequential(ScaledToo()), nn.Sequential(Scaled()))
+    model[1][0].scale = model[0][0].scale
+    traced = capture_symbolic(model, tracer_options={"leaf_modules": [ScaledToo]})
+    assert _keys(_collapsed(model, [["0.0"]]).graph) == _keys(traced.graph)
+
+
+def test_a_collapsed_call_has_its_name_already() -> None:
+    graph_module = NameNodes()(capture_symbolic(nn.Sequential(nn.Sequential(nn.ReLU())))).graph_module
+    collapsed = CollapseLeaves(["0"])(graph_module).graph_module
+    assert [qualified_name(node) for node in collapsed.graph.nodes] == ["input", "0", None]
+    assert not NameNodes()(collapsed).modified

@@ -17,14 +17,14 @@ def _targets(graph_module: fx.GraphModule) -> list[str]:
 
 
 def _with_one_delta(
-    delta: str, model: fx.GraphModule | Callable[..., Any], *wanted: str, max_queries: int = 100
+    delta: str, model: fx.GraphModule | Callable[..., Any], *wanted: str, inputs: int = 1, max_queries: int = 100
 ) -> Reduced:
     graph_module = model if isinstance(model, fx.GraphModule) else fx.symbolic_trace(model)
 
     def fails(candidate: fx.GraphModule, args: Any) -> bool:
         return set(wanted) <= set(_targets(candidate))
 
-    return minimize(graph_module, [torch.ones(2)], fails, deltas=[delta], max_queries=max_queries)
+    return minimize(graph_module, [torch.ones(2)] * inputs, fails, deltas=[delta], max_queries=max_queries)
 
 
 def test_a_write_whose_result_nobody_uses_stays_while_others_go() -> None:
@@ -88,3 +88,65 @@ def test_what_is_used_before_the_last_input_does_not_become_one() -> None:
     graph.output(graph.call_function(torch.add, (early, graph.placeholder("x"))))
     model = fx.GraphModule({"weight": torch.ones(2)}, graph)
     assert _targets(_with_one_delta("placeholders", model, "tanh").graph_module) == ["weight", "neg", "tanh", "add"]
+
+
+def test_an_input_that_nothing_uses_goes_and_a_write_whose_result_nobody_uses_stays() -> None:
+    def model(x: Tensor, unused: Tensor) -> Tensor:
+        y = torch.sin(x)
+        y.add_(1)
+        return y
+
+    reduced = _with_one_delta("inputs", model, "add_", inputs=2)
+    assert _targets(reduced.graph_module) == ["sin", "add_"]
+    assert len(reduced.args) == 1
+
+
+def test_one_input_stands_for_two_and_a_write_whose_result_nobody_uses_stays() -> None:
+    def model(x: Tensor, y: Tensor) -> Tensor:
+        z = torch.sub(x, y)
+        z.add_(1)
+        return z
+
+    reduced = _with_one_delta("inputs", model, "add_", inputs=2)
+    assert _targets(reduced.graph_module) == ["sub", "add_"]
+    assert len(reduced.args) == 1
+
+
+def test_an_operation_becomes_an_input_and_a_write_whose_result_nobody_uses_stays() -> None:
+    def model(x: Tensor) -> Tensor:
+        y = torch.sin(torch.cos(x))
+        y.add_(1)
+        return y
+
+    assert _targets(_with_one_delta("placeholders", model, "add_").graph_module) == ["add_"]
+
+
+def test_inputs_and_their_values_are_in_one_order() -> None:
+    def model(x: Tensor) -> Tensor:
+        return torch.sub(torch.sin(x), x)
+
+    graph_module, args = _with_one_delta("placeholders", model, "sub")
+    assert _targets(graph_module) == ["sub"]
+    assert torch.equal(graph_module(*args), model(torch.ones(2)))
+
+
+def test_an_operation_becomes_the_first_input_of_a_graph_without_inputs() -> None:
+    graph = fx.Graph()
+    graph.output(graph.call_function(torch.tanh, (graph.call_function(torch.neg, (graph.get_attr("weight"),)),)))
+    reduced = _with_one_delta("placeholders", fx.GraphModule({"weight": torch.ones(2)}, graph), "tanh", inputs=0)
+    assert _targets(reduced.graph_module) == ["tanh"]
+    assert torch.equal(reduced.args[0], -torch.ones(2))
+
+
+def test_inputs_that_nothing_uses_go_at_once() -> None:
+    def model(a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
+        return torch.sin(b)
+
+    assert len(_with_one_delta("inputs", model, "sin", inputs=4, max_queries=2).args) == 1
+
+
+def test_inputs_that_nothing_uses_go_one_by_one_where_some_are_needed() -> None:
+    graph_module = fx.symbolic_trace(lambda a, b, c, d: torch.sin(b))
+    args = [torch.ones(size) for size in range(4)]
+    reduced = minimize(graph_module, args, lambda _, args: len(args) >= 2 and len(args[-1]) == 3, deltas=["inputs"])
+    assert [len(arg) for arg in reduced.args] == [1, 3]

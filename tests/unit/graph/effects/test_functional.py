@@ -95,9 +95,11 @@ def test_a_limit_that_cannot_be_seen_may_be_one(function: Callable[..., Any]) ->
     ("function", "args", "kwargs", "kind"),
     [
         (functional.softmax, ("x", 0), {}, "tensor"),
+        (functional.softmin, ("x", 0), {}, "tensor"),
         (functional.linear, ("x", "weight"), {}, "tensor"),
         (functional.multi_head_attention_forward, ("q", "k", "v"), {"dropout_p": 0.0}, "any"),
         (functional.max_pool2d, ("x", 2), {}, "tensor"),
+        (functional.max_pool2d, ("x", 2, 2, 0, 1, False), {}, "tensor"),
         (functional.max_pool2d, ("x", 2), {"return_indices": True}, "any"),
         (functional.max_pool2d, ("x", 2), {"return_indices": UNKNOWN}, "any"),
         (functional.max_pool2d, ("x", 2, 2, 0, 1, False, True), {}, "any"),

@@ -111,17 +111,19 @@ def test_an_attribute_of_a_tensor_is_a_tensor_only_if_it_is_always_one(name: str
 
 
 @pytest.mark.parametrize(
-    ("name", "args", "kind"),
+    ("name", "args", "kwargs", "kind"),
     [
-        ("float", ("x",), "tensor"),
-        ("cpu", ("x",), "tensor"),
-        ("type", ("x", torch.float64), "tensor"),
-        ("to", ("x", "cpu"), "any"),
-        ("numpy", ("x",), "any"),
-        ("untyped_storage", ("x",), "any"),
+        ("float", ("x",), {}, "tensor"),
+        ("cpu", ("x",), {}, "tensor"),
+        ("type", ("x", torch.float64), {}, "tensor"),
+        ("type", ("x", torch.float64), {"non_blocking": True}, "tensor"),
+        ("type", ("x",), {"dtype": torch.float64}, "tensor"),
+        ("to", ("x", "cpu"), {}, "any"),
+        ("numpy", ("x",), {}, "any"),
+        ("untyped_storage", ("x",), {}, "any"),
     ],
 )
 def test_a_conversion_may_return_what_it_was_given_and_what_it_makes_may_be_no_tensor(
-    name: str, args: tuple[object, ...], kind: Kind
+    name: str, args: tuple[object, ...], kwargs: dict[str, object], kind: Kind
 ) -> None:
-    assert behaviour_of_method(name, args, {}) == Behaviour(returns=frozenset([0]), kind=kind)
+    assert behaviour_of_method(name, args, kwargs) == Behaviour(returns=frozenset([0]), kind=kind)
