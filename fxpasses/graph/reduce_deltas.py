@@ -184,7 +184,7 @@ def inputs(current: Current, accept: Accept) -> None:
         accept(_without_unused_inputs(current(), [node.name]))
     for index in reversed(range(1, len(current().placeholders))):
         for other in range(index):
-            if index < len(current().args) and accept(_merged(current(), index, other)):
+            if accept(_merged(current(), index, other)):
                 break
 
 

@@ -150,3 +150,11 @@ def test_inputs_that_nothing_uses_go_one_by_one_where_some_are_needed() -> None:
     args = [torch.ones(size) for size in range(4)]
     reduced = minimize(graph_module, args, lambda _, args: len(args) >= 2 and len(args[-1]) == 3, deltas=["inputs"])
     assert [len(arg) for arg in reduced.args] == [1, 3]
+
+
+def test_each_input_is_merged_with_the_first_of_its_type() -> None:
+    graph_module = fx.symbolic_trace(lambda a, b, c, d, e: (a, b, c, d, e))
+    args = [torch.ones(size) for size in (2, 3, 2, 3, 3)]
+    reduced = minimize(graph_module, args, lambda module, args: len(module(*args)) == 5, deltas=["inputs"])
+    assert [len(arg) for arg in reduced.args] == [2, 3]
+    assert [len(value) for value in reduced.graph_module(*reduced.args)] == [2, 3, 2, 3, 3]

@@ -489,11 +489,13 @@ def test_what_is_put_into_a_list_that_is_passed_by_keyword_shares_its_memory() -
 
 def test_an_attribute_that_a_graph_reads_is_a_tensor_only_if_it_is_one_now() -> None:
     graph = fx.Graph()
-    graph.output([graph.get_attr(name) for name in ("weight", "parts")])
+    graph.output([graph.get_attr(name) for name in ("weight", "parts", "block")])
     root = nn.Module()
+    root.block = nn.ReLU()
     root.weight, root.parts = nn.Parameter(torch.ones(2)), [torch.ones(2)]
     graph_module = fx.GraphModule(root, graph)
     assert {node.name: kind for node, kind in analyze_effects(graph_module).kinds.items()} == {
         "weight": "tensor",
         "parts": "any",
+        "block": "any",
     }

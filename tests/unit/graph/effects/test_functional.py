@@ -106,6 +106,7 @@ def test_a_limit_that_cannot_be_seen_may_be_one(function: Callable[..., Any]) ->
         (functional.adaptive_max_pool1d, ("x", 2, True), {}, "any"),
         (functional.fractional_max_pool2d, ("x", 2, 3, None, True), {}, "any"),
         (functional.max_pool2d_with_indices, ("x", 2), {}, "any"),
+        (functional.upsample, ("x", 2), {}, "any"),  # it does not say what it returns
     ],
 )
 def test_the_result_is_a_tensor_where_it_can_be_nothing_else(
