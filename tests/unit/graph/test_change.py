@@ -228,3 +228,10 @@ def test_a_node_in_the_place_of_a_list_or_dict_replaces_nothing_in_it() -> None:
     used.args = (x, x)
     graph.erase_node(old)
     assert compare(before, GraphState.of(graph_module)) == GraphChange(removed=(old,), edited={used: ("args",)})
+
+
+@pytest.mark.parametrize("other", [2.0, "n0", None])
+def test_a_node_is_the_same_as_no_other_value(other: object) -> None:
+    assert same_value(_NODES[0], _NODES[1], lambda left, right: True)
+    assert not same_value(_NODES[0], other, lambda left, right: True)
+    assert not same_value(other, _NODES[0], lambda left, right: True)
