@@ -154,8 +154,10 @@ class Calls(ABC):
         return folded if folded is not None else self._call_known(target, arguments, site, depth)
 
     def _call_known(self, target: Any, arguments: Arguments, site: object, depth: int) -> Value:
-        if target is getattr and len(arguments.args) > 1 and arguments.args[0].is_constant:
-            return self.attribute(arguments.args[0], str(arguments.args[1].constant), site, depth)
+        if target is getattr and not arguments.spread:
+            found = self.attribute(arguments.args[0], str(arguments.args[1].constant), site, depth)
+            default = arguments.args[2] if len(arguments.args) > 2 else NUMBER
+            return join([found, default]) if default.regions and not found.is_constant else found
         # What is not seen may tell a function of torch to write (`inplace`, `out`); none of Python has such options.
         is_of_python = isinstance(target, type) or getattr(target, "__module__", None) == "builtins"
         behaviour = (

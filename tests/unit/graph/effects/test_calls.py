@@ -97,6 +97,90 @@ def test_a_method_of_a_text_draws_no_random_numbers() -> None:
     assert _read(describes, _A) == Behaviour(kind="none")
 
 
+class _WritesIntoItsCache(nn.Module):
+    def forward(self, a: Tensor, b: Tensor) -> None:
+        getattr(self, "cache", b).add_(1)
+
+
+class _CallsItsActivation(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.activation = nn.ReLU()
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        return getattr(self, "activation", None)(a)
+
+
+class _CallsItsActivationOrAnother(_CallsItsActivation):
+    def forward(self, a: Tensor, b: Any) -> Tensor:
+        return getattr(self, "activation", b)(a)
+
+
+def _writes_into_an_attribute(a: Any, b: Any) -> None:
+    getattr(a, "cache", b).add_(1)
+
+
+def _writes_into_what_is_handed_on(a: Any, *rest: Any) -> None:
+    getattr(torch, *rest).add_(1)
+
+
+def _writes_into_what_torch_lacks(a: Any, b: Any) -> None:
+    getattr(torch, "no_such_name", b).add_(1)
+
+
+@pytest.mark.parametrize(
+    ("callee", "writes"),
+    [
+        (_WritesIntoItsCache(), {STATE, 1}),
+        (_writes_into_an_attribute, {0, 1}),
+        (_writes_into_what_torch_lacks, {1}),
+        (_writes_into_what_is_handed_on, {1}),
+        (_CallsItsActivation(), set()),
+        (_CallsItsActivationOrAnother(), set()),
+    ],
+    ids=[
+        "of the module",
+        "of an argument",
+        "of what is known",
+        "that is handed on",
+        "that is there",
+        "that is there for sure",
+    ],
+)
+def test_what_stands_in_for_a_missing_attribute_may_be_written(callee: Any, writes: set[Any]) -> None:
+    assert _read(callee, _A, _B).writes == writes
+
+
+class _Scales:
+    def scale(self, a: Tensor) -> Tensor:
+        return a.clone()
+
+
+_scale = _Scales().scale
+
+
+def test_a_method_that_was_looked_up_before_is_read() -> None:
+    def scales(a: Tensor) -> Tensor:
+        return _scale(a)
+
+    assert not _read(scales, _A).writes
+
+
+def test_a_function_that_is_compiled_does_what_it_does_itself() -> None:
+    def runs_compiled(a: Tensor) -> Tensor:
+        return torch.compile(functional.relu_)(a)
+
+    assert _read(runs_compiled, _A) == _read(functional.relu_, _A)
+
+
+def test_a_compiler_that_compiles_nothing_does_nothing() -> None:
+    def makes_a_compiler(a: Tensor) -> Tensor:
+        torch.compile(dynamic=True)
+        return a.clone()
+
+    assert _read(makes_a_compiler, _A) == Behaviour(kind="tensor")
+
+
 def test_a_class_that_is_passed_over_by_name_is_passed_over() -> None:
     assert 0 in _read(_PassesOver(), _A).writes
 
@@ -126,7 +210,7 @@ class TestOptionsThatAreHandedOn:
 
         assert {1, 2} <= _read(normalises, _A, _B, _C, None, None, True).writes
 
-    @pytest.mark.parametrize("function", [zip, dict, max, OrderedDict])
+    @pytest.mark.parametrize("function", [zip, dict, max, OrderedDict, isinstance])
     def test_a_function_of_python_writes_nothing(self, function: Callable[..., Any]) -> None:
         def hands_on(a: Tensor, *rest: Any, **named: Any) -> Any:
             return function(*rest, **named)
