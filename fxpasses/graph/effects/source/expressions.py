@@ -87,8 +87,9 @@ class Expressions(Calls):
         arguments = self._arguments(frame, node)
         if owner.is_constant and not isinstance(owner.constant, str | bytes | int | float | tuple | type(None)):
             listed = children_of(owner, node.func.attr)
-            callee = self.attribute(owner, node.func.attr, site, frame.depth) if listed is None else owner
-            return self.call(callee, arguments, site, frame.depth) if listed is None else listed
+            if listed is not None:
+                return listed
+            return self.call(self.attribute(owner, node.func.attr, site, frame.depth), arguments, site, frame.depth)
         return self.call_method(owner, node.func.attr, arguments, site)
 
     def _super(self, frame: Frame) -> Value:
@@ -182,11 +183,8 @@ class Expressions(Calls):
 
     def mapping(self, frame: Frame, node: ast.Dict) -> Value:
         """`{key: value}`."""
-        for key in node.keys:
-            if key is not None:
-                self.evaluate(frame, key)
-        values = [self.evaluate(frame, each) for each in node.values]
-        return self._container(join([*values, NUMBER]), self._site(frame, node))
+        held = [self.evaluate(frame, each) for each in (*node.keys, *node.values) if each is not None]
+        return self._container(join([*held, NUMBER]), self._site(frame, node))
 
     def starred(self, frame: Frame, node: ast.Starred) -> Value:
         """`*values` inside a list or a tuple."""

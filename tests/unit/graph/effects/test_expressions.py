@@ -65,6 +65,29 @@ def _in_a_dict(a: Tensor, b: Tensor) -> Any:
     return {"first": a, "second": 3}["first"]
 
 
+def _in_a_dict_beside_another(a: Tensor, b: Tensor) -> Any:
+    named = {"first": a}
+    return {**named, "second": 3}["first"]
+
+
+def _as_a_key(a: Tensor, b: Tensor) -> Any:
+    return {a.add_(1): 3}
+
+
+def _as_keys_and_values(a: Tensor, b: Tensor) -> Any:
+    return {key.view(-1): value.add_(1) for key, value in ((a, b),)}
+
+
+def _in_a_tuple_that_is_made_longer(a: Tensor, b: Tensor) -> Any:
+    held = (a, 3)
+    held += (b,)
+    return held
+
+
+def _as_the_end_of_a_slice(a: Tensor, b: Tensor) -> Any:
+    return a[: int(b.add_(1).sum())]
+
+
 def _beside_what_is_unpacked(a: Tensor, b: Tensor) -> Any:
     return [*b.chunk(2), 3]
 
@@ -93,6 +116,11 @@ def _with_a_minus(a: Tensor, b: Tensor) -> Tensor:
     ("function", "writes", "returns"),
     [
         (_in_a_dict, set(), {0}),
+        (_in_a_dict_beside_another, set(), {0}),
+        (_as_a_key, {0}, {0}),
+        (_as_keys_and_values, {0, 1}, {0, 1}),
+        (_in_a_tuple_that_is_made_longer, set(), {0, 1}),
+        (_as_the_end_of_a_slice, {1}, {0}),
         (_beside_what_is_unpacked, set(), {1}),
         (_named_on_the_way, {0}, {0}),
         (_where_a_comprehension_uses_the_name, {0}, {0}),
