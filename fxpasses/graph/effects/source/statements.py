@@ -209,8 +209,9 @@ class Reader(Expressions):
         self.run(frame, node.body)
 
     def trying(self, frame: Frame, node: ast.Try) -> None:
-        """`try: ... except: ... else: ... finally: ...`: a handler may start before any statement of the body."""
-        frame.tries.append(dict(frame.names or {}))
+        """`try: ... except: ... else: ... finally: ...`: the last two may each start before any statement above them."""
+        at_start = dict(frame.names or {})
+        frame.tries += [at_start, at_start]  # what ends up in `finally`, and what in a handler
         self.run(frame, node.body)
         before_handlers = frame.tries.pop()
         self.run(frame, node.orelse)
@@ -221,8 +222,8 @@ class Reader(Expressions):
                 self.assign(frame, ast.Name(handler.name), Value())
             self.run(frame, handler.body)
             ends.append(frame.names)
-        after = merge(*ends)
-        frame.names = before_handlers if after is None else after
+        anywhere, after = frame.tries.pop(), merge(*ends)
+        frame.names = merge(anywhere, after) if node.finalbody else after
         self.run(frame, node.finalbody)
         frame.names = None if after is None else frame.names
 
@@ -237,7 +238,12 @@ class Reader(Expressions):
     def deleting(self, frame: Frame, node: ast.Delete) -> None:
         """`del target`."""
         for target in node.targets:
-            if isinstance(target, ast.Subscript) and (owner := self.evaluate(frame, target.value)).kind != "container":
+            if isinstance(target, ast.Name):
+                continue
+            owner = self._owner(frame, target)
+            if isinstance(target, ast.Attribute):
+                self._assign_attribute(owner, target.attr)
+            elif owner.kind != "container":
                 self.memory.rebuilt |= owner.regions
 
     def importing(self, frame: Frame, node: ast.Import) -> None:

@@ -85,6 +85,13 @@ def _written_by_what_a_condition_assigned_last(a: Tensor, b: Tensor, c: Tensor) 
     current.add_(1)
 
 
+def _written_by_what_a_condition_assigns(a: Tensor, b: Tensor, c: Tensor) -> None:
+    current = b
+    while (current := a).sum() > 0:
+        current.add_(1)
+        current = c.clone()
+
+
 def _written_in_the_round_after_a_continue(a: Tensor, b: Tensor, c: Tensor) -> None:
     current = b
     for _ in range(c.shape[0]):
@@ -118,6 +125,25 @@ def _written_after_all_ways_returned(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
     return a.add_(1)
 
 
+def _written_after_all_ways_returned_at_last(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
+    try:
+        return b.add_(1)
+    except RuntimeError:
+        return c.clone()
+    finally:
+        c.abs()
+    return a.add_(1)
+
+
+def _written_after_all_ways_assigned_the_same(a: Tensor, b: Tensor, c: Tensor) -> None:
+    current = a
+    try:
+        current = b
+    except RuntimeError:
+        current = b
+    current.add_(1)
+
+
 def _written_inside_a_context(a: Tensor, b: Tensor, c: Tensor) -> None:
     with torch.no_grad():
         a.add_(1)
@@ -130,6 +156,62 @@ def _written_where_nothing_was_raised(a: Tensor, b: Tensor, c: Tensor) -> None:
         pass
     else:
         a.add_(1)
+
+
+def _written_after_a_handler(a: Tensor, b: Tensor, c: Tensor) -> None:
+    current = b
+    try:
+        c.abs()
+    except RuntimeError:
+        current = a
+    current.add_(1)
+
+
+def _written_where_an_error_is_looked_at(a: Tensor, b: Tensor, c: Tensor) -> None:
+    try:
+        c.abs()
+    except RuntimeError as error:
+        if error.args:
+            a.add_(1)
+
+
+def _written_at_last_after_a_return(a: Tensor, b: Tensor, c: Tensor) -> None:
+    current = b
+    try:
+        if c.sum() > 0:
+            current = a
+            return
+    finally:
+        current.add_(1)
+
+
+def _written_at_last_after_a_handler_returned(a: Tensor, b: Tensor, c: Tensor) -> None:
+    current = b
+    try:
+        c.abs()
+    except RuntimeError:
+        current = a
+        return
+    finally:
+        current.add_(1)
+
+
+def _written_at_last_where_nothing_was_raised(a: Tensor, b: Tensor, c: Tensor) -> None:
+    current = b
+    try:
+        c.abs()
+    except RuntimeError:
+        pass
+    else:
+        current = a
+    finally:
+        current = current.view(-1)
+    current.add_(1)
+
+
+def _written_by_the_index_of_what_is_deleted(a: Tensor, b: Tensor, c: Tensor) -> None:
+    held = [b, c]
+    del held[int(a.add_(1).sum())]
 
 
 def _written_by_an_assertion(a: Tensor, b: Tensor, c: Tensor) -> None:
@@ -209,8 +291,17 @@ def _written_after_an_inner_handler_broke_down(a: Tensor, b: Tensor, c: Tensor) 
         (_written_in_the_round_after_a_continue, {0, 1}),
         (_written_where_nothing_broke_off_or_raised, {1}),
         (_written_after_all_ways_returned, {1}),
+        (_written_after_all_ways_returned_at_last, {1}),
+        (_written_after_all_ways_assigned_the_same, {1}),
         (_written_inside_a_context, {0}),
         (_written_where_nothing_was_raised, {0}),
+        (_written_by_what_a_condition_assigns, {0}),
+        (_written_after_a_handler, {0, 1}),
+        (_written_where_an_error_is_looked_at, {0}),
+        (_written_at_last_after_a_return, {0, 1}),
+        (_written_at_last_after_a_handler_returned, {0, 1}),
+        (_written_at_last_where_nothing_was_raised, {0, 1}),
+        (_written_by_the_index_of_what_is_deleted, {0}),
         (_written_by_an_assertion, {0}),
         (_written_by_an_index, {0}),
         (_written_by_what_is_imported, {0, 1}),
@@ -274,6 +365,59 @@ def test_what_is_put_into_another_is_found_there_unless_it_is_copied(
 ) -> None:
     behaviour = behaviour_from_source(function, False, _ARGUMENTS[:2], {}, lambda _node: kind)
     assert behaviour == Behaviour(writes=frozenset(writes), kind="none", links=links)
+
+
+def _entry_deleted(a: Any) -> None:
+    del a["entry"]
+
+
+def _attribute_deleted(a: Any) -> None:
+    del a.attribute
+
+
+def _item_of_its_own_list_deleted(a: Any) -> None:
+    held = [a]
+    del held[0]
+
+
+def _item_of_a_sum_deleted(a: Any) -> None:
+    held = [3]
+    held = held + a
+    del held[0]
+
+
+def _name_deleted(a: Any) -> None:
+    held = a.view(-1)
+    del held
+
+
+@pytest.mark.parametrize(
+    ("function", "writes"),
+    [
+        (_entry_deleted, {0}),
+        (_attribute_deleted, {0}),
+        (_item_of_its_own_list_deleted, set()),
+        (_item_of_a_sum_deleted, set()),
+        (_name_deleted, set()),
+    ],
+)
+def test_what_loses_an_item_or_an_attribute_is_written(function: Callable[..., Any], writes: set[int]) -> None:
+    assert behaviour_from_source(function, False, _ARGUMENTS[:1], {}) == Behaviour(
+        writes=frozenset(writes), kind="none"
+    )
+
+
+class _DeletesItsCache(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.cache = 3
+
+    def forward(self, a: Tensor) -> None:
+        del self.cache
+
+
+def test_a_module_that_loses_an_attribute_is_written() -> None:
+    assert behaviour_from_source(_DeletesItsCache(), False, _ARGUMENTS[:1], {}).writes == {STATE}
 
 
 class _WritesAfterTheFirstCall(nn.Module):
