@@ -328,3 +328,40 @@ def test_a_run_tells_of_the_same_nodes_as_the_static_answer() -> None:
     assert effects.exact
     assert effects.kinds.keys() == static.kinds.keys()
     assert effects.storages.keys() == static.storages.keys()
+
+
+def test_a_change_of_shape_counts_where_it_reaches_what_others_hold() -> None:
+    class TurnsItsOwn(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return (x + 1).t_()
+
+    graph = fx.Graph()
+    x = graph.placeholder("x")
+    own = graph.call_module("0", (x,))
+    turned = graph.call_method("t_", (x,))
+    graph.output((own, turned))
+    graph_module = fx.GraphModule(nn.Sequential(TurnsItsOwn()), graph)
+    effects = analyze_effects(graph_module, example_inputs=(torch.ones(2, 3),))
+    assert effects.exact
+    assert effects.reshapes == {turned}
+
+
+def test_only_state_that_is_written_is_told_to_be_read() -> None:
+    graph = fx.Graph()
+    written = graph.call_method("mul_", (graph.placeholder("x"), 2))
+    graph.output(graph.call_module("0", (written,)))
+    graph_module = fx.GraphModule(nn.Sequential(_Adds(torch.ones(2))), graph)
+    effects = analyze_effects(graph_module, example_inputs=(torch.ones(2),))
+    assert effects.exact
+    assert effects.writes
+    assert effects.state_reads == {}
+
+
+def test_what_replaces_an_item_of_a_list_is_answered_statically() -> None:
+    graph = fx.Graph()
+    x, y = graph.placeholder("x"), graph.placeholder("y")
+    held = graph.call_function(list, ((x,),))
+    graph.call_function(operator.setitem, (held, 0, y))
+    graph.output(graph.call_function(operator.getitem, (held, 0)))
+    inputs = (torch.ones(2), torch.ones(2))
+    assert not analyze_effects(fx.GraphModule(nn.Module(), graph), example_inputs=inputs).exact

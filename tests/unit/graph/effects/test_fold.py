@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -70,7 +70,7 @@ class _Answers:
     __hash__ = None  # type: ignore[assignment]
 
 
-_answers = _Answers()
+_answers, _answers_too = _Answers(), _Answers()
 
 
 def _equal_to_it(a: Tensor) -> Tensor:
@@ -89,7 +89,18 @@ def _it_is_added(a: Tensor) -> Tensor:
     return a + (_answers + 3)
 
 
-@pytest.mark.parametrize("function", [_equal_to_it, _it_is_equal, _added_to_it, _it_is_added])
+def _either_of_two(a: Tensor) -> Any:
+    return _answers_too if a.sum() > 0 else _answers
+
+
+def _either_of_two_the_other_way_round(a: Tensor) -> Any:
+    return _answers if a.sum() > 0 else _answers_too
+
+
+@pytest.mark.parametrize(
+    "function",
+    [_equal_to_it, _it_is_equal, _added_to_it, _it_is_added, _either_of_two, _either_of_two_the_other_way_round],
+)
 def test_no_operator_of_an_object_is_run(function: Callable[..., Any]) -> None:
     before = _answers.asked
     behaviour_from_source(function, False, (_A,), {})
@@ -106,6 +117,73 @@ def test_no_function_is_run() -> None:
 
     behaviour_from_source(calls_with_a_number, False, (_A,), {})
     assert not _ran
+
+
+class _Folder:
+    def __call__(self) -> None:
+        _ran.append(3)
+
+    def named_children(self) -> list[tuple[str, nn.Module]]:
+        _ran.append(3)
+        return []
+
+    children = values = named_children
+
+
+_folder = _Folder()
+
+
+@pytest.mark.parametrize("method", ["children", "named_children", "values"])
+def test_no_method_of_an_object_is_run(method: str) -> None:
+    def lists(a: Tensor) -> Any:
+        return getattr(_folder, method)()
+
+    def lists_children(a: Tensor) -> Any:
+        return _folder.children()
+
+    for function in (lists, lists_children):
+        behaviour_from_source(function, False, (_A,), {})
+    assert not _ran
+
+
+def test_no_method_of_a_module_is_run() -> None:
+    layer = nn.Dropout().train()
+
+    def switches(a: Tensor) -> Tensor:
+        layer.eval()
+        return a.clone()
+
+    behaviour_from_source(switches, False, (_A,), {})
+    assert layer.training
+
+
+class _NotesWhoGoesThrough(nn.ModuleList):
+    def __iter__(self) -> Iterator[nn.Module]:
+        _ran.append(3)
+        return super().__iter__()
+
+
+def test_going_through_modules_runs_nothing() -> None:
+    layers = _NotesWhoGoesThrough([nn.ReLU(), nn.ReLU()])
+
+    def applies_each(a: Tensor) -> Tensor:
+        for layer in layers:
+            a = layer(a)
+        return a
+
+    behaviour_from_source(applies_each, False, (_A,), {})
+    assert not _ran
+
+
+def test_a_module_whose_name_is_not_known_gets_no_more_than_it_is_passed() -> None:
+    table = nn.ModuleDict({"only": nn.ReLU()})
+
+    def looks_up(a: Tensor, b: Tensor) -> Any:
+        return table[str(a.shape[0])](a)
+
+    writes = behaviour_from_source(looks_up, False, (_A, _B), {}).writes
+    assert 0 in writes
+    assert 1 not in writes
 
 
 def _noting(number: int) -> None:

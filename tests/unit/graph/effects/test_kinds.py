@@ -17,11 +17,17 @@ from fxpasses.graph.effects.behaviour import Kind
 Make = Callable[[fx.Graph, fx.Node], fx.Node]
 
 
+class _TakesAnything(nn.Module):
+    def forward(self, value: Any) -> Any:
+        return value
+
+
 def _kind_of(make: Make, annotation: type | None = None) -> Kind:
     graph = fx.Graph()
     made = make(graph, graph.placeholder("x", type_expr=annotation))
     graph.output(made)
-    return analyze_effects(fx.GraphModule(nn.Module(), graph)).kinds[made]
+    root = nn.ModuleDict({"activation": nn.ReLU(), "same": nn.Identity(), "own": _TakesAnything()})
+    return analyze_effects(fx.GraphModule(root, graph)).kinds[made]
 
 
 def _size(graph: fx.Graph, x: fx.Node) -> fx.Node:
@@ -46,15 +52,17 @@ def _negated_size(graph: fx.Graph, x: fx.Node) -> fx.Node:
     return size
 
 
-def _used_as_tensor(graph: fx.Graph, x: fx.Node) -> fx.Node:
-    copied = graph.call_function(copy.deepcopy, (x,))
-    graph.call_method("relu", (copied,))
-    return copied
+def _copy_used(use: Callable[[fx.Graph, fx.Node], object]) -> Make:
+    def make(graph: fx.Graph, x: fx.Node) -> fx.Node:
+        copied = graph.call_function(copy.deepcopy, (x,))
+        use(graph, copied)
+        return copied
+
+    return make
 
 
 _OF_ANYTHING: list[tuple[str, Make, Kind]] = [
     ("a copy", _function(copy.deepcopy), "any"),
-    ("a copy that is used as a tensor", _used_as_tensor, "tensor"),
     ("a number", _function(int), "none"),
     ("a sum of what may be lists", lambda graph, x: graph.call_function(operator.add, (x, x)), "any"),
     ("a sum with a number", _function(operator.add, 1), "numeric"),
@@ -65,6 +73,19 @@ _OF_ANYTHING: list[tuple[str, Make, Kind]] = [
     ("a product with a float", _function(operator.mul, 0.5), "numeric"),
     ("a product with an integer, or a list repeated", _function(operator.mul, 2), "any"),
     *((f"{name} with a number", _method(name, 1), "numeric") for name in ("__add__", "__or__", "__ror__")),
+]
+_BY_USE: list[tuple[str, Callable[[fx.Graph, fx.Node], object], Kind]] = [
+    ("a method of tensors", lambda graph, value: graph.call_method("relu", (value,)), "tensor"),
+    ("a method of lists, too", lambda graph, value: graph.call_method("index", (value, 0)), "any"),
+    ("a method of neither", lambda graph, value: graph.call_method("labels", (value,)), "any"),
+    ("a module of someone's own", lambda graph, value: graph.call_module("own", (value,)), "any"),
+    ("behind a tensor", lambda graph, value: graph.call_method("view", (torch.ones(2), value)), "any"),
+    ("a layer", lambda graph, value: graph.call_module("activation", (value,)), "tensor"),
+    ("a layer, by keyword", lambda graph, value: graph.call_module("activation", (), {"input": value}), "any"),
+    ("a layer that takes anything", lambda graph, value: graph.call_module("same", (value,)), "any"),
+    ("the shape", lambda graph, value: graph.call_function(getattr, (value, "shape")), "tensor"),
+    ("any attribute", lambda graph, value: graph.call_function(getattr, (value, "loss")), "any"),
+    ("another function", lambda graph, value: graph.call_function(operator.getitem, (value, "shape")), "any"),
 ]
 _OF_A_TENSOR: list[tuple[str, Make, Kind]] = [
     ("a size, increased", lambda graph, x: graph.call_function(operator.iadd, (_size(graph, x), x)), "tensor"),
@@ -91,6 +112,13 @@ def test_what_is_made_of_anything(make: Make, kind: Kind) -> None:
 @pytest.mark.parametrize(("make", "kind"), [row[1:] for row in _OF_A_TENSOR], ids=[row[0] for row in _OF_A_TENSOR])
 def test_what_is_made_of_a_tensor(make: Make, kind: Kind) -> None:
     assert _kind_of(make, Tensor) == kind
+
+
+@pytest.mark.parametrize(("use", "kind"), [row[1:] for row in _BY_USE], ids=[row[0] for row in _BY_USE])
+def test_a_value_is_a_tensor_where_it_is_used_for_what_only_tensors_can_do(
+    use: Callable[[fx.Graph, fx.Node], object], kind: Kind
+) -> None:
+    assert _kind_of(_copy_used(use)) == kind
 
 
 @pytest.mark.parametrize("annotation", [Tensor, "Tensor", "torch.Tensor"])

@@ -63,6 +63,55 @@ def test_a_child_and_its_name_are_the_modules_own() -> None:
     assert behaviour == Behaviour(returns=frozenset([STATE]), kind="any")
 
 
+class _ListsAllItsChildren(_ListsItsChildren):
+    def forward(self, a: Tensor) -> Any:
+        return self.table.items()
+
+
+def test_all_children_and_their_names_are_the_modules_own() -> None:
+    behaviour = behaviour_from_source(_ListsAllItsChildren(), False, (_A,), {}, lambda _node: "tensor")
+    assert behaviour == Behaviour(returns=frozenset([STATE]), kind="any")
+
+
+class _HandsOutItsWeight(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(2))
+
+    def forward(self, a: Tensor) -> Tensor:
+        return self.weight
+
+
+def test_a_parameter_is_a_tensor_of_the_module() -> None:
+    behaviour = behaviour_from_source(_HandsOutItsWeight(), False, (_A,), {})
+    assert behaviour == Behaviour(returns=frozenset([STATE]), kind="tensor")
+
+
+class _Named(nn.Module):
+    """Lists, under a name that `nn.ModuleDict` has too, something else."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.total = nn.Buffer(torch.zeros(2))
+
+    def values(self) -> list[Tensor]:
+        return [self.total]
+
+
+class _WritesWhatIsListed(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.named = _Named()
+
+    def forward(self, a: Tensor) -> None:
+        for each in self.named.values():
+            each.add_(1)
+
+
+def test_what_a_module_lists_by_a_method_of_its_own_is_what_that_gives() -> None:
+    assert behaviour_from_source(_WritesWhatIsListed(), False, (_A,), {}).writes == {STATE}
+
+
 class _HandsOutItsLayer(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -122,6 +171,25 @@ def test_a_number_that_is_known_one_way_alone_is_not_known() -> None:
 
     for function in (scales, scales_the_other_way_round):
         assert behaviour_from_source(function, False, (_A,), {}).writes == {0}
+
+
+@pytest.mark.parametrize(("one", "other"), [(1, 2), (2, 1)])
+def test_a_number_that_differs_each_way_is_not_known(one: int, other: int) -> None:
+    def scales(a: Tensor) -> Tensor:
+        scale = one if a.sum() > 0 else other
+        return a.clone() if scale == one else a.add_(1)
+
+    assert behaviour_from_source(scales, False, (_A,), {}).writes == {0}
+
+
+@pytest.mark.parametrize(("one", "other"), [(True, 1), (1, 1.0)])
+def test_numbers_that_are_equal_and_of_two_types_are_told_apart(one: float, other: float) -> None:
+    def scales(a: Tensor) -> Tensor:
+        scale = one if a.sum() > 0 else other
+        return a.add_(1) if isinstance(scale, type_of_other) else a.clone()
+
+    type_of_other = type(other)
+    assert behaviour_from_source(scales, False, (_A,), {}).writes == {0}
 
 
 def test_a_view_or_the_value_itself_is_of_a_kind_that_covers_both() -> None:
