@@ -180,7 +180,7 @@ class _Recorder(TorchDispatchMode):
             raise _CannotObserve(f"{node} returns a {type(strange[0]).__name__}, which may hold tensors out of sight")
         tensors = [part for part in parts if isinstance(part, torch.Tensor)]
         self._storages[node] = NOWHERE.union(*(self._table.of_tensor(tensor) for tensor in tensors))
-        self._kinds[node] = _kind_of(value, len(tensors), len(parts))
+        self._kinds[node] = _kind_of(value, bool(tensors))
         self._seen |= self._storages[node]
         if node.op == "placeholder":
             self._inputs |= self._storages[node]
@@ -237,10 +237,11 @@ def _are_same(before: _Flat, after: _Flat) -> bool:
     return before[1] == after[1] and all(map(operator.is_, before[0], after[0]))
 
 
-def _kind_of(value: object, tensors: int, parts: int) -> Kind:
+def _kind_of(value: object, has_tensors: bool) -> Kind:
     if isinstance(value, torch.Tensor):
         return "tensor"
-    if not tensors:
+    if not has_tensors:
         return "none"
-    is_flat = isinstance(value, tuple | list) and tensors == parts == len(cast("Sequence[object]", value))
-    return "tensors" if is_flat else "any"
+    if not isinstance(value, tuple | list):
+        return "any"
+    return "tensors" if all(isinstance(each, torch.Tensor) for each in cast("Sequence[object]", value)) else "any"

@@ -365,3 +365,23 @@ def test_what_replaces_an_item_of_a_list_is_answered_statically() -> None:
     graph.output(graph.call_function(operator.getitem, (held, 0)))
     inputs = (torch.ones(2), torch.ones(2))
     assert not analyze_effects(fx.GraphModule(nn.Module(), graph), example_inputs=inputs).exact
+
+
+@pytest.mark.parametrize(
+    ("make", "kind"),
+    [
+        (lambda x: (tuple, ([x, x],)), "tensors"),
+        (lambda x: (tuple, ([x, 3],)), "any"),
+        (lambda x: (tuple, ([(x,)],)), "any"),
+        (lambda x: (tuple, ([3],)), "none"),
+        (lambda x: (dict, ([("first", x)],)), "any"),
+    ],
+    ids=["of tensors", "with a number", "of a tuple", "of a number", "dict"],
+)
+def test_a_sequence_of_tensors_has_nothing_else_in_it(make: Callable[[fx.Node], Any], kind: str) -> None:
+    graph = fx.Graph()
+    made = graph.call_function(*make(graph.placeholder("x")))
+    graph.output(made)
+    effects = analyze_effects(fx.GraphModule(nn.Module(), graph), example_inputs=(torch.ones(2),))
+    assert effects.exact
+    assert effects.kinds[made] == kind
