@@ -112,7 +112,6 @@ class Reader(Expressions):
             self.memory.write(owner)
         else:
             self._augment(frame, node, item_of(owner), value)
-            self.memory.write(owner)
 
     def _augment(self, frame: Frame, node: ast.AugAssign, before: Value, value: Value) -> Value:
         if before.kind == "none":
