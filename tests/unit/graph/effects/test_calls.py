@@ -85,6 +85,21 @@ def test_what_was_stored_may_be_found_by_whatever_is_called_after_it() -> None:
     assert 0 in _read(stores_and_calls, _A).writes
 
 
+def test_a_function_of_torch_that_is_given_nothing_may_come_out_either_way() -> None:
+    def writes_where_it_is_compiled(a: Tensor, b: Tensor) -> Tensor:
+        return a.add_(1) if torch.compiler.is_compiling() else b.clone()
+
+    assert _read(writes_where_it_is_compiled, _A, _B).writes == {0}
+
+
+def test_a_function_of_torch_that_is_read_does_not_write_what_was_stored() -> None:
+    def stores_and_asks(a: Tensor) -> bool:
+        _kept.append(a)
+        return torch.compiler.is_compiling()
+
+    assert 0 not in _read(stores_and_asks, _A).writes
+
+
 @pytest.mark.parametrize("kind", ["tensor", "numeric", "none", "any"])
 def test_what_comes_out_of_a_module_that_does_nothing_is_what_went_in(kind: Kind) -> None:
     assert _read(_NothingToDo(), _A, kind=kind).kind == kind

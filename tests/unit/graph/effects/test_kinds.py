@@ -83,7 +83,10 @@ _BY_USE: list[tuple[str, Callable[[fx.Graph, fx.Node], object], Kind]] = [
     ("a layer", lambda graph, value: graph.call_module("activation", (value,)), "tensor"),
     ("a layer, by keyword", lambda graph, value: graph.call_module("activation", (), {"input": value}), "any"),
     ("a layer that takes anything", lambda graph, value: graph.call_module("same", (value,)), "any"),
-    ("the shape", lambda graph, value: graph.call_function(getattr, (value, "shape")), "tensor"),
+    *(
+        (f"its {name}", lambda graph, value, name=name: graph.call_function(getattr, (value, name)), "tensor")
+        for name in ("shape", "dtype", "device", "ndim")
+    ),
     ("any attribute", lambda graph, value: graph.call_function(getattr, (value, "loss")), "any"),
     ("another function", lambda graph, value: graph.call_function(operator.getitem, (value, "shape")), "any"),
 ]
