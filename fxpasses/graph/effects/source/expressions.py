@@ -96,7 +96,7 @@ class Expressions(Calls):
         owner = (frame.names or {}).get(frame.first_parameter or "")
         if "__class__" not in frame.closure or owner is None:
             raise Unreadable("super() outside of a method")
-        return Value(owner.regions, "any", Super(frame.closure["__class__"].cell_contents, owner))
+        return Value(owner.regions, constant=Super(frame.closure["__class__"].cell_contents, owner))
 
     def _arguments(self, frame: Frame, node: ast.Call) -> Arguments:
         args: list[Value] = []

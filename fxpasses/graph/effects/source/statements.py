@@ -115,8 +115,7 @@ class Reader(Expressions):
 
     def _augment(self, frame: Frame, node: ast.AugAssign, before: Value, value: Value) -> Value:
         if before.kind == "none":
-            result = self.arithmetic(before, node.op, value, (frame.site, id(node)))
-            return result if value.kind != "none" else Value(kind="none")
+            return self.arithmetic(before, node.op, value, (frame.site, id(node)))
         if before.kind not in NO_CONTAINER:
             self.memory.store(before.regions, value.regions)
         if before.kind != "container":
