@@ -85,6 +85,13 @@ def test_what_was_stored_may_be_found_by_whatever_is_called_after_it() -> None:
     assert 0 in _read(stores_and_calls, _A).writes
 
 
+def test_a_method_that_nobody_knows_may_write_what_it_is_passed_and_no_more() -> None:
+    def calls_it(a: Any, b: Any, c: Any) -> Any:
+        return a.labels(b)
+
+    assert _read(calls_it, _A, _B, _C).writes - {STATE} == {0, 1}
+
+
 def test_a_function_of_torch_that_is_given_nothing_may_come_out_either_way() -> None:
     def writes_where_it_is_compiled(a: Tensor, b: Tensor) -> Tensor:
         return a.add_(1) if torch.compiler.is_compiling() else b.clone()

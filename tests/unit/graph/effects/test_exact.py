@@ -375,8 +375,9 @@ def test_what_replaces_an_item_of_a_list_is_answered_statically() -> None:
         (lambda x: (tuple, ([(x,)],)), "any"),
         (lambda x: (tuple, ([3],)), "none"),
         (lambda x: (dict, ([("first", x)],)), "any"),
+        (lambda x: (dict, ([(x, x)],)), "any"),
     ],
-    ids=["of tensors", "with a number", "of a tuple", "of a number", "dict"],
+    ids=["of tensors", "with a number", "of a tuple", "of a number", "dict", "dict by tensors"],
 )
 def test_a_sequence_of_tensors_has_nothing_else_in_it(make: Callable[[fx.Node], Any], kind: str) -> None:
     graph = fx.Graph()

@@ -78,6 +78,12 @@ def _as_keys_and_values(a: Tensor, b: Tensor) -> Any:
     return {key.view(-1): value.add_(1) for key, value in ((a, b),)}
 
 
+def _in_a_list_that_is_made_longer(a: Tensor, b: Tensor) -> Any:
+    held = [a]
+    held += [b]
+    return held
+
+
 def _in_a_tuple_that_is_made_longer(a: Tensor, b: Tensor) -> Any:
     held = (a, 3)
     held += (b,)
@@ -119,6 +125,7 @@ def _with_a_minus(a: Tensor, b: Tensor) -> Tensor:
         (_in_a_dict_beside_another, set(), {0}),
         (_as_a_key, {0}, {0}),
         (_as_keys_and_values, {0, 1}, {0, 1}),
+        (_in_a_list_that_is_made_longer, set(), {0, 1}),
         (_in_a_tuple_that_is_made_longer, set(), {0, 1}),
         (_as_the_end_of_a_slice, {1}, {0}),
         (_beside_what_is_unpacked, set(), {1}),

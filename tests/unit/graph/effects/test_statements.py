@@ -450,3 +450,18 @@ def test_what_is_unpacked_around_a_star_may_be_any_of_the_items() -> None:
     layers = [nn.ReLU(), nn.ReLU(), nn.ReLU(inplace=True)]
     behaviour = behaviour_from_source(_CallsTheLast(*layers), False, _ARGUMENTS[:1], {}, lambda _node: "tensor")
     assert 0 in behaviour.writes
+
+
+def test_a_number_that_is_increased_by_a_tensor_is_a_new_tensor() -> None:
+    def totals(a: Tensor) -> Any:
+        total = 0
+        total += a
+        return total
+
+    def counts(a: Tensor) -> Any:
+        total = 0
+        total += a.dim()
+        return total
+
+    assert behaviour_from_source(totals, False, _ARGUMENTS[:1], {}, lambda _node: "tensor") == Behaviour(kind="tensor")
+    assert behaviour_from_source(counts, False, _ARGUMENTS[:1], {}, lambda _node: "tensor") == Behaviour(kind="none")
