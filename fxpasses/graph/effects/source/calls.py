@@ -210,7 +210,7 @@ class Calls(ABC):
 
     def call_module(self, module: nn.Module, arguments: Arguments, site: object, depth: int) -> Value:
         """Returns what calling a module may evaluate to; its hooks are taken to run, too."""
-        behaviour = None if arguments.spread else behaviour_of_module(module, self.training, *arguments.visible())
+        behaviour = behaviour_of_module(module, self.training, *arguments.visible())
         if behaviour is not None:
             result = self.apply(behaviour, arguments, site)
         else:
@@ -287,9 +287,9 @@ class Calls(ABC):
                 self.memory.store(value.regions, stored)
 
     def _chosen(self, keys: frozenset[Key], arguments: Arguments) -> list[Value]:
-        if keys and arguments.spread:
-            return list(arguments.values)
         chosen = [Value(frozenset([STATE_REGION]))] if STATE in keys else []
+        if keys - {STATE} and arguments.spread:
+            return [*chosen, *arguments.values]
         chosen += [value for position, value in enumerate(arguments.args) if position in keys]
         return chosen + [value for key, value in arguments.kwargs.items() if key in keys]
 

@@ -238,3 +238,18 @@ class TestOptionsThatAreHandedOn:
             return function(*rest, **named)
 
         assert not _read(hands_on, _A, _B, c=_C).writes
+
+    @pytest.mark.parametrize(
+        ("layer", "writes"),
+        [
+            (nn.ReLU(), set()),
+            (nn.ReLU(inplace=True), {0, 1}),
+            (nn.Embedding(2, 2, max_norm=1.0), {STATE}),
+        ],
+        ids=lambda value: type(value).__name__,
+    )
+    def test_a_layer_of_torch_does_what_it_does_to_all_of_them(self, layer: nn.Module, writes: set[Any]) -> None:
+        def applies(*args: Any) -> Any:
+            return layer(*args)
+
+        assert _read(applies, _A, _B).writes == writes
