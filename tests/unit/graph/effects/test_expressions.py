@@ -30,6 +30,14 @@ def test_what_may_be_lists_are_found_in_their_sum_and_not_in_their_difference() 
     assert _read(subtracts, _A, _B) == Behaviour(kind="numeric")
 
 
+def test_what_may_be_the_sum_of_lists_may_be_written_where_it_is_increased() -> None:
+    def adds(a: Any, b: Any) -> None:
+        held = a + b
+        held += b
+
+    assert _read(adds, _A, _B).writes == {0, 1}
+
+
 @pytest.mark.parametrize("flag", [True, False])
 def test_a_negated_flag_decides(flag: bool) -> None:
     def writes_unless(a: Tensor, flag: bool) -> Tensor:
@@ -76,6 +84,22 @@ def _as_a_key(a: Tensor, b: Tensor) -> Any:
 
 def _as_keys_and_values(a: Tensor, b: Tensor) -> Any:
     return {key.view(-1): value.add_(1) for key, value in ((a, b),)}
+
+
+def _where_it_is_not_known_what_is_negated(a: Tensor, b: Tensor) -> Tensor:
+    return a.clone() if not b.sum() > 0 else a.add_(1)
+
+
+def _where_one_of_two_conditions_is_known(a: Tensor, b: Tensor, both: bool = True) -> Tensor:
+    return a.clone() if both and b.sum() > 0 else a.add_(1)
+
+
+def _in_a_sum_of_lists_that_is_made_longer(a: Tensor, b: Tensor) -> Any:
+    first = [a]
+    second = [b]
+    held = first + second
+    held += [b]
+    return held
 
 
 def _in_a_list_that_is_made_longer(a: Tensor, b: Tensor) -> Any:
@@ -125,6 +149,9 @@ def _with_a_minus(a: Tensor, b: Tensor) -> Tensor:
         (_in_a_dict_beside_another, set(), {0}),
         (_as_a_key, {0}, {0}),
         (_as_keys_and_values, {0, 1}, {0, 1}),
+        (_where_it_is_not_known_what_is_negated, {0}, {0}),
+        (_where_one_of_two_conditions_is_known, {0}, {0}),
+        (_in_a_sum_of_lists_that_is_made_longer, set(), {0, 1}),
         (_in_a_list_that_is_made_longer, set(), {0, 1}),
         (_in_a_tuple_that_is_made_longer, set(), {0, 1}),
         (_as_the_end_of_a_slice, {1}, {0}),

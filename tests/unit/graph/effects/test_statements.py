@@ -102,6 +102,16 @@ def _written_in_the_round_after_a_continue(a: Tensor, b: Tensor, c: Tensor) -> N
         current = b
 
 
+def _written_after_the_continue_of_a_known_round(a: Tensor, b: Tensor, c: Tensor) -> None:
+    current = b
+    for _ in range(3):
+        if c.sum() > 0:
+            current = a
+            continue
+        current = b
+    current.add_(1)
+
+
 def _written_where_nothing_broke_off_or_raised(a: Tensor, b: Tensor, c: Tensor) -> None:
     for _ in range(c.shape[0]):
         current = b
@@ -289,6 +299,7 @@ def _written_after_an_inner_handler_broke_down(a: Tensor, b: Tensor, c: Tensor) 
         (_written_where_a_condition_no_longer_holds, {0}),
         (_written_by_what_a_condition_assigned_last, {0}),
         (_written_in_the_round_after_a_continue, {0, 1}),
+        (_written_after_the_continue_of_a_known_round, {0, 1}),
         (_written_where_nothing_broke_off_or_raised, {1}),
         (_written_after_all_ways_returned, {1}),
         (_written_after_all_ways_returned_at_last, {1}),
