@@ -210,7 +210,9 @@ class CallCollapser:
         """Returns the users of what a call returned, its own input perhaps, that come after it."""
         start = self._position[node]
         # Collapsed calls came before, as calls are collapsed in the order in which they began.
-        return [user for user in returned.users if self._position.get(user, -1) >= start and user not in self._collapsed]
+        return [
+            user for user in returned.users if self._position.get(user, -1) >= start and user not in self._collapsed
+        ]
 
     def _erase(self, call: ModuleCall, made: list[fx.Node], collapsed: fx.Node) -> None:
         for node in reversed(made):

@@ -101,7 +101,10 @@ def test_a_module_that_goes_by_another_name_has_what_its_path_says() -> None:
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("torch.nn.Linaer", r"'torch.nn.Linaer' leads nowhere: torch.nn has no 'Linaer'. Did you mean Linear or .*\? Quote it"),
+        (
+            "torch.nn.Linaer",
+            r"'torch.nn.Linaer' leads nowhere: torch.nn has no 'Linaer'. Did you mean Linear or .*\? Quote it",
+        ),
         ("json.decoder.xyz", r"'json.decoder.xyz' leads nowhere: json.decoder has no 'xyz'. Quote it"),
         ("nowhere.at.all", "'nowhere.at.all' leads nowhere: there is no module 'nowhere'."),
     ],
