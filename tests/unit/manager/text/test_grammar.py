@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from fxpasses.errors import PipelineSyntaxError
-from fxpasses.manager.text.grammar import PassText, quoted, read, unquoted
+from fxpasses.manager.text.grammar import PassText, Word, quoted, read, unquoted
 
 
 @pytest.mark.parametrize(
@@ -22,6 +22,10 @@ def test_any_string_is_written_on_one_line_and_read_back(text: str, literal: str
     assert quoted(text) == literal
     assert unquoted(literal) == text
     assert read(f"a{{b={literal}}}") == (PassText("a", {"b": text}),)
+
+
+def test_a_list_may_be_empty() -> None:
+    assert read("a{b=[], c=[[], d]}") == (PassText("a", {"b": [], "c": [[], Word("d")]}),)
 
 
 def test_a_backslash_before_anything_else_stands_for_what_follows_it() -> None:
