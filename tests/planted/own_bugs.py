@@ -104,7 +104,7 @@ COLLAPSED: dict[str, Bug] = {
         "test_collapse_laws.py::test_collapsing_changes_no_value_outside",
     ),
     "who_used_the_input_uses_it_still": Bug(
-        CALLS, "if self._position.get(user, -1) >= start and user not in self._collapsed]", "if False]",
+        CALLS, "if self._position.get(user, -1) >= start and user not in self._collapsed", "if False",
         "test_collapse_laws.py::test_collapsing_is_tracing_with_the_leaves",
     ),
 }  # fmt: skip
