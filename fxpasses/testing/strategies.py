@@ -6,9 +6,8 @@ and whatever a failing example shrinks to is a model that runs.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import partial
-from operator import itemgetter
 from typing import Any, NamedTuple
 
 from torch import fx, nn
@@ -25,6 +24,7 @@ from fxpasses.testing.models.op_spec import OpSpec
 from fxpasses.testing.models.program import Program
 from fxpasses.testing.models.render import render
 from fxpasses.testing.models.scope import POOLS
+from fxpasses.testing.models.statement_lists import ENDERS, statements_of
 from fxpasses.testing.models.types import TensorType
 
 try:
@@ -50,19 +50,15 @@ __all__ = [
 
 _MODES = ("train", "eval")
 _OUTPUTS = ("tensor", "tuple", "dict")
-# One draw a statement. The bytes that a small model needs come last, for a shrinker sorts bytes, too: whether the list
-# ends here, the name and the kind. Nothing is simpler than that it ends.
-_statement = st.binary(min_size=STATEMENT + 1, max_size=STATEMENT + 1)
-_ENDS = 4
-_in_order = itemgetter(6, 3, 2, 1, 0, 5)
-_inputs = st.lists(st.binary(min_size=INPUT, max_size=INPUT), max_size=3)
-_outputs = st.lists(st.binary(min_size=OUTPUT, max_size=OUTPUT), max_size=3)
+# One draw a statement: a list that shrinks is a list that loses whole ones.
+_statement = st.binary(min_size=STATEMENT, max_size=STATEMENT)
+_inputs = st.binary(max_size=3 * INPUT)
+_outputs = st.binary(max_size=3 * OUTPUT)
 # A model has every feature, or a random part of them: some bugs hide behind features that are always on.
 _swarm = st.one_of(st.just(0), st.integers(0, LARGEST_MASK))
 _pool = st.integers(0, len(POOLS) - 1)
-# A long list is drawn rarely: a model is several short ones. One byte in six ends a list; for a few models, in eighteen.
-_LISTS = 3
-_each = st.sampled_from((*[6] * 6, 18))
+# One statement in six ends a list; for a few models, one in eighteen.
+_enders = st.sampled_from((*[ENDERS] * 6, ENDERS // 3))
 
 
 class _Written(NamedTuple):
@@ -83,12 +79,12 @@ def _write(draw: st.DrawFn, options: dict[str, Any]) -> _Written:
     chosen = {name: _drawn(draw, value) for name, value in options.items()}
     _check(chosen)
     spec = Spec(
-        inputs=draw(_inputs),
-        statements=_statements(draw),
-        outputs=draw(_outputs),
+        inputs=_cut(draw(_inputs), INPUT),
+        outputs=_cut(draw(_outputs), OUTPUT),
         disabled=draw(_swarm) | disabled_by(chosen["features"]),
         pool=draw(_pool),
         training=draw(st.sampled_from(sorted(chosen["modes"]))) == "train",
+        statements=statements_of(partial(draw, _statement), draw(_enders)),
     )
     limits = Limits(
         min_nodes=chosen["min_nodes"],
@@ -101,14 +97,8 @@ def _write(draw: st.DrawFn, options: dict[str, Any]) -> _Written:
     return _Written(interpret(spec, limits), spec.training)
 
 
-def _statements(draw: st.DrawFn) -> Iterator[bytes]:
-    """Statements, each drawn when it is read: a model that is full asks for no more."""
-    each = draw(_each)
-    for _ in range(_LISTS):
-        drawn = draw(_statement)
-        while drawn[_ENDS] % each:
-            yield bytes(_in_order(drawn))
-            drawn = draw(_statement)
+def _cut(drawn: bytes, size: int) -> list[bytes]:
+    return [drawn[start : start + size].ljust(size, bytes(1)) for start in range(0, len(drawn), size)]
 
 
 def _check(chosen: dict[str, Any]) -> None:

@@ -161,14 +161,17 @@ class Scope:
         return value.writable and not value.roots & self.story.locked
 
     def find(self, byte: int, suits: Callable[[Value], bool]) -> Value | None:
-        """A live value that suits: the latest for a small byte, then the latest that nothing uses yet, else any."""
+        """A live value that suits: the latest for a small byte, then the latest that nothing uses yet, else any.
+
+        Any is counted from the first, so that a statement may go that stands between a value and its use.
+        """
         if byte < 112:
             return next((value for value in reversed(self.values) if suits(value)), None)
         suitable = [value for value in self.values if suits(value)]
         if not suitable:
             return None
         fresh = [value for value in suitable if value.name not in self.used] if byte < 224 else []
-        return fresh[-1] if fresh else suitable[-1 - byte % len(suitable)]
+        return fresh[-1] if fresh else suitable[byte % 112 % len(suitable)]
 
     def find_unused(self, byte: int, suits: Callable[[Value], bool]) -> Value | None:
         """Like `find`, but for most bytes a value that nothing uses yet is preferred."""

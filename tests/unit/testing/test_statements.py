@@ -13,7 +13,8 @@ from fxpasses.testing import strategies as fxst
 from fxpasses.testing.models.interpreter import Spec, interpret
 from fxpasses.testing.models.program import Block, Child, Container, TensorMember
 from fxpasses.testing.models.scope import POOLS, Scope, Story
-from fxpasses.testing.models.statements import KINDS, kind_of
+from fxpasses.testing.models.statements import CODES, KINDS, kind_of
+from fxpasses.testing.models.types import TensorType, Value
 
 
 def _scope() -> Scope:
@@ -30,7 +31,7 @@ def _names(spec: Spec) -> set[str]:
 
 
 def test_each_kind_has_as_many_bytes_as_its_weight_says() -> None:
-    said = Counter(kind_of(_scope(), bytes([code])) for code in range(256))
+    said = Counter(kind_of(_scope(), bytes([code])) for code in range(len(CODES)))
     assert said == {kind: kind.weight for kind in KINDS}
 
 
@@ -55,6 +56,23 @@ def test_every_fifth_name_is_plain() -> None:
 def test_the_smallest_bytes_are_one_name_each() -> None:
     named = [byte for byte in range(256) if byte % 5]
     assert tuple(_scope().new_name(byte, "linear") for byte in named[: len(POOLS[0])]) == POOLS[0]
+
+
+@pytest.mark.parametrize(
+    ("byte", "chosen"), [(0, 4), (111, 4), (112, 2), (223, 2), (224, 0), (225, 1), (228, 4), (229, 0)]
+)
+def test_an_argument_is_the_latest_or_the_latest_unused_or_counted_from_the_first(byte: int, chosen: int) -> None:
+    scope = _scope()
+    scope.values = [Value(f"h{n}", TensorType((2, 3)), frozenset()) for n in range(5)]
+    scope.used = {"h3", "h4"}
+    assert scope.find(byte, lambda value: True) is scope.values[chosen]
+
+
+def test_an_argument_is_counted_from_the_first_where_each_value_is_used() -> None:
+    scope = _scope()
+    scope.values = [Value(f"h{n}", TensorType((2, 3)), frozenset()) for n in range(5)]
+    scope.used = {value.name for value in scope.values}
+    assert [scope.find(byte, lambda value: True).name for byte in (112, 113, 117)] == ["h0", "h1", "h0"]  # pyright: ignore[reportOptionalMemberAccess] - one suits
 
 
 @pytest.mark.parametrize(("byte", "length"), [(0, 1), (1, 2), (2, 3), (3, 4), (5, 4)])
