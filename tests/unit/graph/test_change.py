@@ -7,6 +7,8 @@ import operator
 import pytest
 import torch
 from torch import fx, nn
+from torch._subclasses import FakeTensorMode
+from torch.fx.experimental.symbolic_shapes import ShapeEnv
 from torch.fx.graph import CodeGen
 
 from fxpasses.graph.change import GraphChange, compare, same_value
@@ -235,3 +237,31 @@ def test_a_node_is_the_same_as_no_other_value(other: object) -> None:
     assert same_value(_NODES[0], _NODES[1], lambda left, right: True)
     assert not same_value(_NODES[0], other, lambda left, right: True)
     assert not same_value(other, _NODES[0], lambda left, right: True)
+
+
+@pytest.mark.parametrize("other", [slice(1, 4, 1), slice(0, 5, 1), slice(0, 4, 2), slice(_NODES[1], 4, 1)])
+def test_slices_are_the_same_if_all_their_parts_are(other: slice) -> None:
+    assert same_value(slice(0, 4, 1), slice(0, 4, 1), operator.is_)
+    assert not same_value(slice(0, 4, 1), other, operator.is_)
+
+
+def test_a_slice_that_changes_one_end_is_an_edit() -> None:
+    graph_module = fx.symbolic_trace(lambda x: x[1:3])
+    (node,) = graph_module.graph.find_nodes(op="call_function", target=operator.getitem)
+    before = GraphState.of(graph_module)
+    node.args = (node.args[0], slice(1, 3))
+    assert not compare(before, GraphState.of(graph_module))
+    node.args = (node.args[0], slice(1, 4))
+    assert compare(before, GraphState.of(graph_module)) == GraphChange(edited={node: ("args",)})
+
+
+def test_two_tensors_that_hold_one_equal_number_are_not_the_same() -> None:
+    assert not same_value(torch.ones(1), torch.ones(1), operator.is_)
+
+
+def test_symbolic_sizes_are_compared_without_a_guard() -> None:
+    shapes = ShapeEnv()
+    height, width = FakeTensorMode(shape_env=shapes).from_tensor(torch.ones(4, 6), static_shapes=False).shape
+    assert same_value(height + 1, height + 1, operator.is_)
+    assert not same_value(height, width, operator.is_)
+    assert not shapes.guards

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, fx
 
@@ -145,11 +146,12 @@ def test_inputs_that_nothing_uses_go_at_once() -> None:
     assert len(_with_one_delta("inputs", model, "sin", inputs=4, max_queries=2).args) == 1
 
 
-def test_inputs_that_nothing_uses_go_one_by_one_where_some_are_needed() -> None:
+@pytest.mark.parametrize(("least", "left"), [(2, [1, 3]), (3, [1, 2, 3])])
+def test_inputs_that_nothing_uses_go_one_by_one_where_some_are_needed(least: int, left: list[int]) -> None:
     graph_module = fx.symbolic_trace(lambda a, b, c, d: torch.sin(b))
     args = [torch.ones(size) for size in range(4)]
-    reduced = minimize(graph_module, args, lambda _, args: len(args) >= 2 and len(args[-1]) == 3, deltas=["inputs"])
-    assert [len(arg) for arg in reduced.args] == [1, 3]
+    reduced = minimize(graph_module, args, lambda _, args: len(args) >= least and len(args[-1]) == 3, deltas=["inputs"])
+    assert [len(arg) for arg in reduced.args] == left
 
 
 def test_each_input_is_merged_with_the_first_of_its_type() -> None:
@@ -158,3 +160,55 @@ def test_each_input_is_merged_with_the_first_of_its_type() -> None:
     reduced = minimize(graph_module, args, lambda module, args: len(module(*args)) == 5, deltas=["inputs"])
     assert [len(arg) for arg in reduced.args] == [2, 3]
     assert [len(value) for value in reduced.graph_module(*reduced.args)] == [2, 3, 2, 3, 3]
+
+
+def test_an_input_is_merged_with_another_whatever_is_read_before_them() -> None:
+    graph = fx.Graph()
+    weight = graph.get_attr("weight")
+    total = graph.call_function(torch.add, (graph.placeholder("x"), graph.placeholder("y")))
+    graph.output(graph.call_function(torch.sub, (weight, total)))
+    model = fx.GraphModule({"weight": torch.zeros(2)}, graph)
+    graph_module, args = _with_one_delta("inputs", model, "add", "sub", inputs=2)
+    assert len(args) == 1
+    assert torch.equal(graph_module(*args), torch.full((2,), -2.0))
+
+
+def test_a_number_is_merged_with_no_tensor() -> None:
+    graph_module = fx.symbolic_trace(lambda number, x: x * number)
+    reduced = minimize(graph_module, [2, torch.ones(2)], lambda *_: True, deltas=["inputs"])
+    assert reduced.args[0] == 2
+    assert len(reduced.args) == 2
+
+
+def test_one_size_becomes_smaller_and_the_others_stay() -> None:
+    graph_module = fx.symbolic_trace(lambda x: torch.sin(x))
+    reduced = minimize(graph_module, [torch.ones(4, 3)], lambda _, args: args[0].size(1) == 3, deltas=["shapes"])
+    assert reduced.args[0].shape == (1, 3)
+
+
+def test_sizes_that_became_equal_become_smaller_together() -> None:
+    def fails(_: fx.GraphModule, args: Any) -> bool:
+        return len(args[0]) in (len(args[1]), 2 * len(args[1]))
+
+    graph_module = fx.symbolic_trace(lambda x, y: (x, y))
+    reduced = minimize(graph_module, [torch.ones(4), torch.ones(2)], fails, deltas=["shapes"])
+    assert [len(arg) for arg in reduced.args] == [1, 1]
+
+
+def test_operations_of_a_graph_that_cannot_be_run_are_removed_too() -> None:
+    def model(x: Tensor) -> Tensor:
+        return torch.tanh(torch.cos(torch.exp(torch.sin(x))))
+
+    reduced = minimize(
+        fx.symbolic_trace(model), ["no tensor"], lambda module, _: "tanh" in _targets(module), deltas=["bypass"]
+    )
+    assert _targets(reduced.graph_module) == ["tanh"]
+
+
+def test_operations_on_numbers_are_removed_together() -> None:
+    def fails(module: fx.GraphModule, _: Any) -> bool:
+        return "sub" in _targets(module) and len(_targets(module)) % 2 == 0
+
+    graph_module = fx.symbolic_trace(lambda x: (x + 1) * 2 // 3 - 4)
+    reduced = minimize(graph_module, [7], fails, deltas=["bypass"])
+    assert _targets(reduced.graph_module) == ["floordiv", "sub"]

@@ -14,6 +14,7 @@ from torch.nn import functional, init
 from unit.graph.effects.seen_calls import see
 
 from fxpasses.graph.effects.behaviour import Behaviour
+from fxpasses.graph.effects.copies import clone_each, clone_value
 from fxpasses.graph.effects.functions import behaviour_of_function
 
 _ATEN = torch.ops.aten
@@ -105,10 +106,51 @@ def test_an_operator_that_returns_nothing_may_write() -> None:
 
 
 def test_what_looks_at_shapes_only_reads_no_element() -> None:
-    for target, args in ((getattr, ("x", "shape")), (len, ("x",)), (torch.numel, ("x",))):
+    for target, args in ((getattr, ("x", "shape")), (len, ("x",)), (torch.numel, ("x",)), (torch.sym_max, ("x", 1))):
         said = behaviour_of_function(target, args, {})
         assert said is not None
         assert not said.reads
     said = behaviour_of_function(int, ("x",), {})
     assert said is not None
     assert said.reads
+
+
+_NEW: list[Callable[..., Any]] = [
+    torch.linalg.det, torch.special.expit, torch.fft.fft, torch._C._nn.mish, torch.functional.unique
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("function", _NEW, ids=lambda function: function.__name__)
+def test_a_function_of_any_part_of_torch_is_known_to_return_something_new(function: Callable[..., Any]) -> None:
+    seen = see(function, torch.eye(2))
+    said = behaviour_of_function(function, seen.args, {})
+    assert said is not None
+    assert said.writes == said.returns == seen.writes == seen.returns == set()
+
+
+@pytest.mark.parametrize("cls", [torch.Tensor, torch.nn.Parameter], ids=lambda cls: cls.__name__)
+def test_of_a_class_of_torch_nothing_is_said_as_it_may_share_memory(cls: type) -> None:
+    assert see(cls, torch.ones(2)).returns == {0}
+    assert behaviour_of_function(cls, ("x",), {}) is None
+
+
+def test_a_copy_is_new_and_of_the_kind_that_was_copied() -> None:
+    assert behaviour_of_function(clone_each, ("x",), {}) == Behaviour(kind="tensors")
+    assert behaviour_of_function(clone_value, ("x",), {}) == Behaviour(kind="first")
+
+
+def test_an_attribute_may_be_a_part_of_its_owner_or_the_default() -> None:
+    for args, returned in ((("x", "part"), {0}), (("x", "part", "default"), {0, 2})):
+        said = behaviour_of_function(getattr, args, {})
+        assert said is not None
+        assert said.returns == returned
+
+
+def test_a_sum_is_new_unless_it_may_be_the_value_that_it_starts_with() -> None:
+    start, new = see(sum, [], start=torch.ones(2)), see(sum, [torch.ones(2)])
+    assert (start.returns, new.returns) == ({"start"}, set())
+    said = behaviour_of_function(sum, new.args, {})
+    assert said == Behaviour(kind="numeric")
+    said = behaviour_of_function(sum, start.args, start.kwargs)
+    assert said is not None
+    assert "start" in said.returns

@@ -64,3 +64,16 @@ def test_what_does_not_exist_is_told_with_what_it_should_be() -> None:
         "'inner' refers to the module 'inner', which does not exist.",
         "'scale' refers to the attribute 'scale', which does not exist.",
     ]
+
+
+def test_the_arguments_that_are_too_few_are_counted_however_they_are_passed() -> None:
+    graph = fx.Graph()
+    x = graph.placeholder("x")
+    graph.output(graph.call_module("inner", (x,), {"input2": x}))
+    graph_module = fx.GraphModule({"inner": nn.Bilinear(1, 1, 1)}, graph)
+    assert problems(graph_module) == []
+    graph_module.inner = nn.MultiheadAttention(2, 1)
+    graph.find_nodes(op="call_module")[0].kwargs = {"key": x}
+    assert [problem.text for problem in problems(graph_module)] == [
+        "'inner' passes 2 arguments; the forward of MultiheadAttention needs more."
+    ]

@@ -146,3 +146,46 @@ def test_three_nodes_before_and_after_a_culprit_are_shown(culprit: int, shown: s
     places = {spell(node): str(index) for index, node in enumerate(nodes)}
     assert "".join("…" if line == "    ..." else places[line[4:]] for line in lines) == shown
     assert [places[line[4:]] for line in lines if line.startswith("--> ")] == [str(culprit)]
+
+
+def has_two_outputs(nodes: dict[str, fx.Node]) -> None:
+    nodes["x"].graph.output(nodes["relu"])
+
+
+def has_no_output(nodes: dict[str, fx.Node]) -> None:
+    nodes["x"].graph.erase_node(nodes["output"])
+
+
+def goes_on_after_the_output(nodes: dict[str, fx.Node]) -> None:
+    with nodes["x"].graph.inserting_after(nodes["output"]):
+        nodes["x"].graph.call_function(torch.neg, (nodes["x"],))
+
+
+@pytest.mark.parametrize(
+    ("malform", "culprit", "text"),
+    [
+        (has_two_outputs, "output_1", "The graph has 2 output nodes; one is allowed."),
+        (has_no_output, "add", "The graph has no output node."),
+        (goes_on_after_the_output, "neg", "'neg' comes after the output; it is never computed."),
+    ],
+)
+def test_what_is_wrong_with_the_output_is_told_once(
+    malform: Callable[[dict[str, fx.Node]], None], culprit: str, text: str
+) -> None:
+    graph_module, nodes = _graph_module()
+    malform(nodes)
+    assert [(str(problem.node), problem.text) for problem in problems(graph_module)] == [(culprit, text)]
+
+
+def test_an_empty_graph_has_no_output_and_no_node_to_show() -> None:
+    found = problems(fx.GraphModule(nn.Module(), fx.Graph()))
+    assert [(problem.node, problem.text) for problem in found] == [(None, "The graph has no output node.")]
+
+
+def test_an_unknown_opcode_is_told_of_the_node_that_has_it_alone() -> None:
+    graph_module, nodes = _graph_module()
+    object.__setattr__(nodes["sum_1"], "op", "call_lambda")
+    found = [problem for problem in problems(graph_module) if problem.kind == "op"]
+    assert [(problem.node, problem.text) for problem in found] == [
+        (nodes["sum_1"], "'sum_1' has the unknown opcode 'call_lambda'.")
+    ]
