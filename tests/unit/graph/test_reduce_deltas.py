@@ -186,22 +186,22 @@ def test_one_size_becomes_smaller_and_the_others_stay() -> None:
     assert reduced.args[0].shape == (1, 3)
 
 
-def test_sizes_that_became_equal_become_smaller_together() -> None:
+def test_sizes_that_became_equal_become_smaller_together_at_once() -> None:
     def fails(_: fx.GraphModule, args: Any) -> bool:
         return len(args[0]) in (len(args[1]), 2 * len(args[1]))
 
     graph_module = fx.symbolic_trace(lambda x, y: (x, y))
-    reduced = minimize(graph_module, [torch.ones(4), torch.ones(2)], fails, deltas=["shapes"])
+    reduced = minimize(graph_module, [torch.ones(4), torch.ones(2)], fails, deltas=["shapes"], max_queries=4)
     assert [len(arg) for arg in reduced.args] == [1, 1]
 
 
-def test_operations_of_a_graph_that_cannot_be_run_are_removed_too() -> None:
+@pytest.mark.parametrize("args", [["no tensor"], []], ids=["a wrong input", "too few inputs"])
+def test_operations_of_a_graph_that_cannot_be_run_are_removed_too(args: list[str]) -> None:
     def model(x: Tensor) -> Tensor:
         return torch.tanh(torch.cos(torch.exp(torch.sin(x))))
 
-    reduced = minimize(
-        fx.symbolic_trace(model), ["no tensor"], lambda module, _: "tanh" in _targets(module), deltas=["bypass"]
-    )
+    graph_module = fx.symbolic_trace(model)
+    reduced = minimize(graph_module, args, lambda module, _: "tanh" in _targets(module), deltas=["bypass"])
     assert _targets(reduced.graph_module) == ["tanh"]
 
 
