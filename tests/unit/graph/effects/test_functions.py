@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -154,3 +155,10 @@ def test_a_sum_is_new_unless_it_may_be_the_value_that_it_starts_with() -> None:
     said = behaviour_of_function(sum, start.args, start.kwargs)
     assert said is not None
     assert "start" in said.returns
+
+
+@pytest.mark.parametrize(("name", "args"), [("prod", (["x"],)), ("sumprod", (["x"], ["y"]))])
+def test_a_product_of_tensors_is_a_new_tensor(name: str, args: tuple[list[str], ...]) -> None:
+    assert isinstance(math.prod([torch.ones(2), torch.ones(2)]), torch.Tensor)
+    if hasattr(math, name):  # sumprod is of Python 3.12
+        assert behaviour_of_function(getattr(math, name), args, {}) == Behaviour(kind="numeric")
