@@ -107,7 +107,7 @@ def test_a_function_of_torch_that_is_read_does_not_write_what_was_stored() -> No
     assert 0 not in _read(stores_and_asks, _A).writes
 
 
-@pytest.mark.parametrize("kind", ["tensor", "numeric", "none", "any"])
+@pytest.mark.parametrize("kind", ["tensor", "numeric", "tensors", "none", "any"])
 def test_what_comes_out_of_a_module_that_does_nothing_is_what_went_in(kind: Kind) -> None:
     assert _read(_NothingToDo(), _A, kind=kind).kind == kind
 
