@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 
@@ -116,7 +117,9 @@ def in_place(name: str, args: Sequence[object], kwargs: Mapping[str, object]) ->
     facts = facts_of_name(name)
     if facts is None:
         return Behaviour(writes=first, returns=first, random=True)
-    return facts.behaviour(args, kwargs).also(writes=first, returns=first)
+    behaviour = facts.behaviour(args, kwargs).also(writes=first, returns=first)
+    # Python returns the list of tensors that is written, also where the schema returns nothing.
+    return replace(behaviour, kind="any") if behaviour.kind == "none" else behaviour
 
 
 def stores_item(args: Sequence[object]) -> Behaviour:

@@ -28,7 +28,7 @@ Kwargs = Mapping[str, object]
 
 
 def behaviour_of_module(module: nn.Module, training: bool | None, args: Args, kwargs: Kwargs) -> Behaviour | None:
-    """Returns what calling `module` may do; None if it is not of `torch.nn`, or if what it does depends on its children.
+    """Returns what calling `module` may do; None if its forward is not of `torch.nn`, or calls its children.
 
     Args:
         module: The module that is called.
@@ -43,6 +43,8 @@ def behaviour_of_module(module: nn.Module, training: bool | None, args: Args, kw
         frozenset()
     """
     if not type(module).__module__.startswith("torch.nn.modules.") or isinstance(module, _CONTAINERS):
+        return None
+    if "forward" in module.__dict__:
         return None
     if isinstance(module, LazyModuleMixin):
         return opaque(args, kwargs)

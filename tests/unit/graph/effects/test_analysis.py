@@ -329,6 +329,21 @@ class TestState:
         assert analyze_effects(graph_module).may_write(module, sub)
         handle.remove()
 
+    def test_a_layer_with_a_forward_of_its_own_may_write_anything(self) -> None:
+        graph_module = _traced(_WithModule(nn.Linear(2, 2)))
+        graph_module.get_submodule("module").forward = lambda x: x.add_(1)  # pyright: ignore[reportAttributeAccessIssue]
+        module, sub = _node(graph_module, "module"), _node(graph_module, "sub")
+        assert analyze_effects(graph_module).may_write(module, sub)
+
+    def test_what_writes_several_tensors_may_return_them(self) -> None:
+        graph = fx.Graph()
+        x = graph.placeholder("x")
+        written = graph.call_function(torch._foreach_add_, ([x], 1))
+        item = graph.call_function(operator.getitem, (written, 0))
+        doubled = graph.call_method("mul_", (item, 2))
+        graph.output(x)
+        assert analyze_effects(fx.GraphModule(nn.Module(), graph)).may_write(doubled, x)
+
     def test_an_argument_that_is_written_is_an_input(self) -> None:
         graph_module = _traced(lambda x: x.add_(1))
         effects = analyze_effects(graph_module)

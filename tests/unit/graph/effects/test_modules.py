@@ -18,6 +18,12 @@ def test_the_input_of_a_module_may_be_passed_by_keyword() -> None:
     assert behaviour_of_module(nn.Dropout(), False, (), kwargs) == Behaviour(returns=_INPUT, kind="tensor")
 
 
+@pytest.mark.parametrize("module", [nn.Linear(2, 2), nn.ReLU(), nn.Dropout(), nn.LazyLinear(2)], ids=repr)
+def test_of_a_layer_with_a_forward_of_its_own_nothing_is_said(module: nn.Module) -> None:
+    module.forward = lambda x: x.add_(1)
+    assert behaviour_of_module(module, None, ("x",), {}) is None
+
+
 @pytest.mark.parametrize(("module", "kind"), [(nn.Identity(), "first"), (nn.Flatten(), "tensor")])
 def test_an_identity_returns_what_it_is_given_and_a_view_returns_a_tensor(module: nn.Module, kind: ResultKind) -> None:
     assert behaviour_of_module(module, None, ("x",), {}) == Behaviour(returns=frozenset([0]), kind=kind)
