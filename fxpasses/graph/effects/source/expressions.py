@@ -126,10 +126,12 @@ class Expressions(Calls):
         kinds = {left.kind, right.kind}
         if kinds == {"none"}:
             return NUMBER
-        if "tensor" in kinds:
-            return Value(kind="tensor")
-        if "numeric" in kinds or not isinstance(operation, ast.Add | ast.Mult):
-            return Value(kind="numeric")
+        # A list may be multiplied by a number from anywhere, a set made smaller, and a dict joined with another.
+        if "container" not in kinds:
+            if "tensor" in kinds:
+                return Value(kind="tensor")
+            if "numeric" in kinds or not isinstance(operation, ast.Add | ast.Mult | ast.BitOr):
+                return Value(kind="numeric")
         regions = left.regions | right.regions | {self.memory.region_at(site)}
         return Value(regions, "container" if "container" in kinds else "any")
 
@@ -195,6 +197,8 @@ class Expressions(Calls):
         for each in ast.iter_child_nodes(node):
             if isinstance(each, ast.FormattedValue):
                 self.evaluate(frame, each.value)
+                if isinstance(each.format_spec, ast.JoinedStr):
+                    self.text(frame, each.format_spec)
         return NUMBER
 
     def named(self, frame: Frame, node: ast.NamedExpr) -> Value:

@@ -259,7 +259,8 @@ class Reader(Expressions):
             self._import(frame, alias.asname or alias.name, getattr(module, alias.name, UNKNOWN))
 
     def _import(self, frame: Frame, name: str, imported: object) -> None:
-        self.assign(frame, ast.Name(name), Value() if imported is UNKNOWN else value_of_constant(imported))
+        # What is not loaded yet is as unknown as any other object that the function finds outside.
+        self.assign(frame, ast.Name(name), value_of_constant(imported))
 
     def inner_function(self, frame: Frame, node: ast.FunctionDef) -> None:
         """`def name(...): ...` inside the function."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any
 
 import pytest
@@ -31,6 +32,10 @@ def _attribute(a: Any, b: Any) -> None:
     a.attribute = b
 
 
+def _whole(a: Any, b: Any) -> None:
+    a[...] = b
+
+
 def _item_increased(a: Any, b: Any) -> None:
     a[0] += b
 
@@ -50,6 +55,7 @@ def _attribute_increased(a: Any, b: Any) -> None:
         (_item, "tensor", {0}, False),
         (_item, "any", {0, 1}, True),
         (_part, "any", {0}, False),
+        (_whole, "any", {0}, False),
         (_entry, "any", {0}, True),
         (_attribute, "any", {0}, True),
         (_item_increased, "any", {0, 1}, True),
@@ -83,6 +89,11 @@ def _item_of_a_sum_deleted(a: Any) -> None:
     del held[0]
 
 
+def _entry_of_a_dict_made_of_two_replaced(a: Any) -> None:
+    both = {"entry": 3} | a
+    both["entry"] = 4
+
+
 def _name_deleted(a: Any) -> None:
     held = a.view(-1)
     del held
@@ -95,10 +106,13 @@ def _name_deleted(a: Any) -> None:
         (_attribute_deleted, {0}),
         (_item_of_its_own_list_deleted, set()),
         (_item_of_a_sum_deleted, set()),
+        (_entry_of_a_dict_made_of_two_replaced, set()),
         (_name_deleted, set()),
     ],
 )
-def test_what_loses_an_item_or_an_attribute_is_written(function: Callable[..., Any], writes: set[int]) -> None:
+def test_what_loses_or_changes_an_item_or_an_attribute_is_written(
+    function: Callable[..., Any], writes: set[int]
+) -> None:
     assert behaviour_from_source(function, False, _ARGUMENTS[:1], {}) == Behaviour(
         writes=frozenset(writes), kind="none"
     )
@@ -162,3 +176,63 @@ def test_a_number_that_is_increased_by_a_tensor_is_a_new_tensor() -> None:
 
     assert behaviour_from_source(totals, False, _ARGUMENTS[:1], {}, lambda _node: "tensor") == Behaviour(kind="tensor")
     assert behaviour_from_source(counts, False, _ARGUMENTS[:1], {}, lambda _node: "tensor") == Behaviour(kind="none")
+
+
+def _unpacks_the_rest(a: Any) -> Any:
+    _, *rest = a
+    return rest
+
+
+def _enters(a: Any) -> Any:
+    with a as entered:
+        return entered
+
+
+@pytest.mark.parametrize("function", [_unpacks_the_rest, _enters])
+def test_what_is_left_over_or_entered_may_be_anything_that_shares_memory(function: Callable[..., Any]) -> None:
+    behaviour = behaviour_from_source(function, False, _ARGUMENTS[:1], {}, lambda _node: "tensor")
+    assert behaviour == Behaviour(returns=frozenset([0]), kind="any")
+
+
+def _imports_a_package(a: Tensor) -> None:
+    import torch.nn.functional
+
+    torch.nn.functional.relu_(a)
+
+
+def _imports_from_a_module(a: Tensor) -> None:
+    from torch.nn.functional import relu_
+
+    relu_(a)
+
+
+def _imports_from_beside(a: Tensor) -> None:
+    from .functional import relu_  # type: ignore[import-not-found]
+
+    relu_(a)
+
+
+def _imports_a_module_beside(a: Tensor) -> None:
+    from . import functional  # type: ignore[attr-defined]
+
+    functional.relu_(a)
+
+
+@pytest.mark.parametrize(
+    "function", [_imports_a_package, _imports_from_a_module, _imports_from_beside, _imports_a_module_beside]
+)
+def test_what_a_function_imports_is_known(function: FunctionType) -> None:
+    inside_torch = FunctionType(function.__code__, {"__package__": "torch.nn"})
+    behaviour = behaviour_from_source(inside_torch, False, _ARGUMENTS[:1], {}, lambda _node: "tensor")
+    assert behaviour == Behaviour(writes=frozenset([0]), kind="none")
+
+
+def test_what_is_imported_and_not_loaded_yet_may_be_shared_with_other_calls() -> None:
+    def increases(a: Tensor) -> Any:
+        from not_loaded_yet import table  # type: ignore[import-not-found]
+
+        table.add_(a)
+        return table
+
+    behaviour = behaviour_from_source(increases, False, _ARGUMENTS[:1], {}, lambda _node: "tensor")
+    assert STATE in behaviour.writes & behaviour.returns

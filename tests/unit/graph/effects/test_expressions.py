@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from torch import Tensor, fx
+from torch.nn.functional import relu
 
 from fxpasses.graph.effects.behaviour import Behaviour, Kind
 from fxpasses.graph.effects.source.summary import behaviour_from_source
@@ -134,6 +135,40 @@ def _where_a_comprehension_uses_the_name(a: Tensor, b: Tensor) -> Tensor:
     return each.add_(1)
 
 
+def _in_a_text(a: Tensor, b: Tensor) -> str:
+    return f"{a.add_(1)}"
+
+
+def _in_the_format_of_a_text(a: Tensor, b: Tensor) -> str:
+    return f"{3:{int(a.add_(1).sum())}}"
+
+
+def _in_the_condition_of_a_comprehension(a: Tensor, b: Tensor) -> Any:
+    return [each for each in (b, 3) if a.add_(1).sum() > 0]
+
+
+def _in_one_of_two_dicts_that_are_spread(a: Tensor, b: Tensor) -> Any:
+    first = {"first": a}
+    second = {"second": b}
+    return dict(**first, **second)
+
+
+def _in_a_list_of_as_many_as_a_number_says(a: Tensor, b: Tensor) -> Any:
+    held = [a] * (b.numel() - b)
+    held[0].add_(1)
+    return held
+
+
+def _in_a_dict_made_of_two(a: Tensor, b: Tensor) -> Any:
+    both = {"first": a} | {"second": b}
+    both["first"].add_(1)
+    return both["second"]
+
+
+def _in_what_is_left_of_a_set(a: Tensor, b: Tensor) -> Any:
+    return {a, 3} - {3}
+
+
 def _with_a_plus(a: Tensor, b: Tensor) -> Tensor:
     return (+a).add_(1)
 
@@ -158,6 +193,13 @@ def _with_a_minus(a: Tensor, b: Tensor) -> Tensor:
         (_beside_what_is_unpacked, set(), {1}),
         (_named_on_the_way, {0}, {0}),
         (_where_a_comprehension_uses_the_name, {0}, {0}),
+        (_in_a_text, {0}, set()),
+        (_in_the_format_of_a_text, {0}, set()),
+        (_in_the_condition_of_a_comprehension, {0}, {1}),
+        (_in_one_of_two_dicts_that_are_spread, set(), {0, 1}),
+        (_in_a_list_of_as_many_as_a_number_says, {0}, {0}),
+        (_in_a_dict_made_of_two, {0, 1}, {0, 1}),
+        (_in_what_is_left_of_a_set, set(), {0}),
         (_with_a_plus, {0}, {0}),
         (_with_a_minus, set(), set()),
     ],
@@ -175,3 +217,41 @@ def test_a_name_that_is_given_inside_a_comprehension_counts_outside() -> None:
         last.add_(1)
 
     assert _read(keeps_the_last, _A, _B).writes >= {0, 1}
+
+
+@pytest.mark.parametrize("inplace", [True, False])
+def test_options_that_are_passed_on_as_a_tuple_decide(inplace: bool) -> None:
+    def activates(a: Tensor, options: tuple[bool, ...]) -> Tensor:
+        return relu(a, *options)
+
+    assert bool(_read(activates, _A, (inplace,)).writes) == inplace
+
+
+@pytest.mark.parametrize("second", [True, False])
+def test_the_last_of_several_conditions_that_hold_decides(second: bool) -> None:
+    def writes_if_both(a: Tensor, first: bool, second: bool) -> Tensor:
+        return a.add_(1) if first and second else a.clone()
+
+    assert bool(_read(writes_if_both, _A, True, second).writes) == second
+
+
+def test_a_comparison_may_be_a_tensor_unless_it_is_one_of_numbers() -> None:
+    def compares(a: Any, b: Any) -> Any:
+        return a == b
+
+    def compares_sizes(a: Tensor, b: Tensor) -> bool:
+        return a.numel() == b.numel()
+
+    def compares_with_a_number(a: Any, b: Tensor) -> Any:
+        return a == b.numel()
+
+    assert _read(compares, _A, _B) == Behaviour(kind="any")
+    assert _read(compares_with_a_number, _A, _B) == Behaviour(kind="any")
+    assert _read(compares_sizes, _A, _B) == Behaviour(kind="none", reads=True)
+
+
+def test_what_may_be_two_dicts_is_found_in_what_they_make_together() -> None:
+    def unites(a: Any, b: Any) -> Any:
+        return a | b
+
+    assert _read(unites, _A, _B) == Behaviour(returns=frozenset([0, 1]), kind="any")

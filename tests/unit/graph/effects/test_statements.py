@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,7 @@ from fxpasses.graph.effects.source.summary import behaviour_from_source
 
 _GRAPH = fx.Graph()
 _ARGUMENTS = tuple(_GRAPH.placeholder(name) for name in "abc")
+_KEPT: dict[str, Tensor] = {}
 
 
 def _written_by_what_was_assigned_in_a_branch(a: Tensor, b: Tensor, c: Tensor) -> None:
@@ -109,6 +111,40 @@ def _written_after_the_continue_of_a_known_round(a: Tensor, b: Tensor, c: Tensor
             current = a
             continue
         current = b
+    current.add_(1)
+
+
+def _written_after_the_continue_of_an_earlier_round(a: Tensor, b: Tensor, c: Tensor) -> None:
+    current = c
+    for first in (True, False):
+        current = b
+        if first and c.sum() > 0:
+            current = a
+            continue
+        c.abs()
+    current.add_(1)
+
+
+def _written_some_rounds_after_it_was_assigned(a: Tensor, b: Tensor, c: Tensor) -> None:
+    first = second = third = b
+    for _ in range(c.shape[0]):
+        third = second
+        second = first
+        first = a
+    third.add_(1)
+
+
+def _written_by_a_call_in_the_round_after_it_was_kept(a: Tensor, b: Tensor, c: Tensor) -> None:
+    while c.sum() > 0:
+        gc.collect()
+        _KEPT["kept"] = a
+
+
+def _written_where_only_the_other_branch_assigned_it(a: Tensor, b: Tensor, c: Tensor) -> None:
+    if c.sum() > 0:
+        c.abs()
+    else:
+        current = a
     current.add_(1)
 
 
@@ -300,6 +336,10 @@ def _written_after_an_inner_handler_broke_down(a: Tensor, b: Tensor, c: Tensor) 
         (_written_by_what_a_condition_assigned_last, {0}),
         (_written_in_the_round_after_a_continue, {0, 1}),
         (_written_after_the_continue_of_a_known_round, {0, 1}),
+        (_written_after_the_continue_of_an_earlier_round, {1}),
+        (_written_some_rounds_after_it_was_assigned, {0, 1}),
+        (_written_by_a_call_in_the_round_after_it_was_kept, {0}),
+        (_written_where_only_the_other_branch_assigned_it, {0}),
         (_written_where_nothing_broke_off_or_raised, {1}),
         (_written_after_all_ways_returned, {1}),
         (_written_after_all_ways_returned_at_last, {1}),
