@@ -207,13 +207,13 @@ def _imports_from_a_module(a: Tensor) -> None:
 
 
 def _imports_from_beside(a: Tensor) -> None:
-    from .functional import relu_  # type: ignore[import-not-found]
+    from .functional import relu_  # pyright: ignore[reportMissingImports]
 
     relu_(a)
 
 
 def _imports_a_module_beside(a: Tensor) -> None:
-    from . import functional  # type: ignore[attr-defined]
+    from . import functional  # pyright: ignore[reportAttributeAccessIssue]
 
     functional.relu_(a)
 
@@ -229,7 +229,7 @@ def test_what_a_function_imports_is_known(function: FunctionType) -> None:
 
 def test_what_is_imported_and_not_loaded_yet_may_be_shared_with_other_calls() -> None:
     def increases(a: Tensor) -> Any:
-        from not_loaded_yet import table  # type: ignore[import-not-found]
+        from not_loaded_yet import table  # pyright: ignore[reportMissingImports]
 
         table.add_(a)
         return table
